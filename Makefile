@@ -1,0 +1,146 @@
+# Everything is built in build/ and installed in .venv; see `make help`.
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+
+VENV := .venv
+BUILD := build
+DIST := dist
+
+# ---- Nothing to set below ----------------------------------------------------------------------
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+REQUIREMENTS := $(BIN)/python scripts/requirements.py
+# cmake and ninja are those of .venv, for make and for the wheel: they share a build tree.
+IN_VENV := PATH="$$PWD/$(BIN):$$PATH"
+
+# Folders too, so that a file that is added or removed counts. third_party/ comes by its files.
+WHEEL_SOURCES := $(shell find python/jaxmg include src ffi cmake third_party \
+                   \( -name __pycache__ -o -name _lib \) -prune -o -print 2>/dev/null) \
+                 CMakeLists.txt CMakePresets.json pyproject.toml README.md LICENSE VERSION
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+
+.PHONY: help
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# ---- .venv ---------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP_INSTALL) --upgrade pip
+	@mkdir -p $(STAMPS) && touch $@
+
+# A list of requirements is written anew only where it differs, so that other changes of
+# pyproject.toml install nothing.
+$(STAMPS)/%.txt: pyproject.toml scripts/requirements.py $(STAMPS)/venv
+	@$(REQUIREMENTS) $(GROUPS_OF_$*) > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+GROUPS_OF_tools := build
+GROUPS_OF_packages := dependencies test bench plot
+GROUPS_OF_lint := lint
+
+$(STAMPS)/%: $(STAMPS)/%.txt
+	$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+.PRECIOUS: $(STAMPS)/%.txt
+
+# ---- C++ -----------------------------------------------------------------------------------------
+
+$(BUILD)/.configured: $(STAMPS)/tools CMakePresets.json
+	$(IN_VENV) cmake --preset dev
+	@touch $@
+
+# Configures once more when GoogleTest and the tester's libraries have just come.
+$(BUILD)/.configured-with-tests: $(BUILD)/.configured
+	scripts/install_cpp_dependencies.sh
+	$(IN_VENV) cmake --preset dev
+	@touch $@
+
+.PHONY: build
+build: $(BUILD)/.configured  ## Build everything in build/ that the libraries at hand allow (default)
+	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS)
+
+.PHONY: tester
+tester: $(BUILD)/.configured-with-tests  ## Build build/bin/jaxmg_tester
+	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS) --target jaxmg_tester
+
+# ---- Python --------------------------------------------------------------------------------------
+
+$(DIST)/.built: $(WHEEL_SOURCES) $(BUILD)/.configured
+	@rm -f $(DIST)/*.whl
+	$(IN_VENV) python -m pip wheel . --quiet --no-build-isolation --no-deps --wheel-dir $(DIST) \
+	  --config-settings build-dir=$(BUILD) --config-settings cmake.args=--preset=dev
+	@touch $@
+
+$(STAMPS)/jaxmg: $(DIST)/.built $(STAMPS)/packages
+	$(PIP_INSTALL) --force-reinstall --no-deps $(DIST)/*.whl
+	@touch $@
+
+.PHONY: wheel
+wheel: $(DIST)/.built  ## Build the wheel in dist/
+
+.PHONY: setup
+setup: $(STAMPS)/jaxmg  ## Make .venv, with jaxmg and all that its tests need
+
+.PHONY: demo
+demo: setup  ## Run a Gaussian process on handwritten digits; results in build/demo
+	$(BIN)/python examples/python/digits_gp.py --output $(BUILD)/demo
+
+# ---- Tests ---------------------------------------------------------------------------------------
+
+.PHONY: test
+test: test-cpp test-python  ## Run all tests, C++ and Python
+
+.PHONY: test-cpp
+test-cpp: $(BUILD)/.configured-with-tests build  ## Run the C++ tests
+	$(IN_VENV) ctest --preset dev --parallel $(JOBS)
+
+.PHONY: test-python
+test-python: setup  ## Run the Python tests
+	$(BIN)/python -m pytest tests/python
+
+.PHONY: test-full
+test-full: export JAXMG_TEST_FULL := 1
+test-full: test sanitize-address sanitize-thread  ## Run all tests with their widest sweeps, and the sanitizers
+
+.PHONY: sanitize-address
+sanitize-address: sanitize-asan  ## Run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+
+.PHONY: sanitize-thread
+sanitize-thread: sanitize-tsan  ## Run the C++ tests, without the slow ones, under ThreadSanitizer
+
+sanitize-%: build-%/.configured
+	$(IN_VENV) cmake --build --preset $* --parallel $(JOBS)
+	$(IN_VENV) ctest --preset $* --parallel $(JOBS)
+
+build-%/.configured: $(STAMPS)/tools CMakePresets.json
+	scripts/install_cpp_dependencies.sh
+	$(IN_VENV) cmake --preset $*
+	@touch $@
+
+.PRECIOUS: build-%/.configured
+
+# ---- Style ---------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: $(STAMPS)/packages $(STAMPS)/lint  ## Check format, style, types, spelling and layers
+	scripts/lint.sh
+
+.PHONY: format
+format: $(STAMPS)/lint  ## Format all files
+	scripts/lint.sh --fix
+
+.PHONY: clean
+clean:  ## Remove what was built; .venv stays, without jaxmg
+	rm -rf $(BUILD) build-* $(DIST)
+	rm -f $(STAMPS)/jaxmg
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m pip uninstall --quiet --yes jaxmg; fi

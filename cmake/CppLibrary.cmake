@@ -1,0 +1,65 @@
+# jaxmg::jaxmg, the library for C++ programs, and what is installed with it.
+
+# The one source that is linked to a BLAS; the tests take it and jaxmg_objects directly.
+add_library(jaxmg_linked_blas OBJECT ${jaxmg_blas_linked_sources})
+target_include_directories(
+    jaxmg_linked_blas
+    PRIVATE $<TARGET_PROPERTY:jaxmg_objects,INTERFACE_INCLUDE_DIRECTORIES>
+)
+target_compile_definitions(
+    jaxmg_linked_blas
+    PRIVATE JAXMG_BLAS_PREFIX=${JaxmgBlas_PREFIX} JAXMG_BLAS_NAME="${JaxmgBlas_NAME}"
+)
+target_link_libraries(jaxmg_linked_blas PUBLIC JaxmgBlas::JaxmgBlas)
+
+add_library(jaxmg SHARED)
+add_library(jaxmg::jaxmg ALIAS jaxmg)
+target_link_libraries(jaxmg PRIVATE jaxmg_objects jaxmg_linked_blas)
+target_compile_features(jaxmg INTERFACE cxx_std_20)
+target_include_directories(
+    jaxmg
+    INTERFACE
+        $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+        $<BUILD_INTERFACE:${jaxmg_generated_include}>
+        $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+)
+set_target_properties(
+    jaxmg
+    PROPERTIES
+        LINKER_LANGUAGE CXX
+        VERSION ${PROJECT_VERSION}
+        SOVERSION ${PROJECT_VERSION_MAJOR}
+        INSTALL_RPATH "${JaxmgBlas_RPATH}"
+)
+
+include(CMakePackageConfigHelpers)
+set(jaxmg_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/jaxmg)
+configure_package_config_file(
+    cmake/jaxmgConfig.cmake.in
+    ${PROJECT_BINARY_DIR}/generated/jaxmgConfig.cmake
+    INSTALL_DESTINATION ${jaxmg_package_dir}
+)
+write_basic_package_version_file(
+    ${PROJECT_BINARY_DIR}/generated/jaxmgConfigVersion.cmake
+    COMPATIBILITY SameMajorVersion
+)
+install(
+    TARGETS jaxmg
+    EXPORT jaxmgTargets
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp NAMELINK_COMPONENT cpp
+)
+install(
+    DIRECTORY ${PROJECT_SOURCE_DIR}/include/jaxmg ${jaxmg_generated_include}/jaxmg
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    COMPONENT cpp
+    FILES_MATCHING
+    PATTERN "*.hpp"
+)
+install(EXPORT jaxmgTargets NAMESPACE jaxmg:: DESTINATION ${jaxmg_package_dir} COMPONENT cpp)
+install(
+    FILES
+        ${PROJECT_BINARY_DIR}/generated/jaxmgConfig.cmake
+        ${PROJECT_BINARY_DIR}/generated/jaxmgConfigVersion.cmake
+    DESTINATION ${jaxmg_package_dir}
+    COMPONENT cpp
+)

@@ -1,0 +1,67 @@
+// What Python calls by ctypes: the BLAS table, the tile, the workspace.
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "api/cholesky_plan.hpp"
+#include "device/cpu/backend.hpp"
+#include "device/cpu/blas.hpp"
+#include "team/mailbox.hpp"
+
+namespace {
+
+thread_local std::string last_error;
+
+/// What `body` returns, or -1 with the message kept for jaxmg_last_error().
+template <class Body>
+std::int64_t told(Body body) {
+  try {
+    return static_cast<std::int64_t>(body());
+  } catch (...) {
+    last_error = jaxmg::message_of(std::current_exception());
+    return -1;
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+/// The message of this thread's last failure.
+const char* jaxmg_last_error() { return last_error.c_str(); }
+
+/// Number of pointers that jaxmg_set_blas() takes.
+std::int64_t jaxmg_blas_entries() {
+  return static_cast<std::int64_t>(sizeof(jaxmg::cpu::BlasTable) / sizeof(void*));
+}
+
+/// Pointers in the order of BlasTable: for s, d, c, z each gemm, gemv, syrk or herk, trsm, potrf,
+/// trtri, with Fortran's calling convention.
+void jaxmg_set_blas(const void* const* pointers, const char* name) {
+  jaxmg::cpu::BlasTable table;
+  std::memcpy(&table, pointers, sizeof table);
+  jaxmg::cpu::set_blas(table, name);
+}
+
+/// The tile that potrf and potrs take by default. `dtype` as in jaxmg::DType.
+std::int64_t jaxmg_default_cholesky_tile(std::int32_t dtype, std::int64_t columns,
+                                         std::int32_t ranks) {
+  return told([&] {
+    return jaxmg::default_cholesky_tile(static_cast<jaxmg::DType>(dtype), columns, ranks);
+  });
+}
+
+/// Bytes of workspace a rank of potrs needs on CPUs; -1 if the sizes make no sense.
+std::int64_t jaxmg_potrs_workspace(std::int32_t dtype, std::int64_t columns, std::int64_t order,
+                                   std::int32_t ranks, std::int64_t tile, std::int64_t rhs,
+                                   std::int32_t in_place) {
+  return told([&] {
+    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, rhs, in_place != 0};
+    jaxmg::validate(problem);
+    return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
+      return jaxmg::CholeskyWorkspace<jaxmg::cpu::Backend, T>::bytes(problem, true);
+    });
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,53 @@
+"""What differs between JAX versions, and the only private imports of JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, get_abstract_mesh
+from jax.sharding import PartitionSpec as P
+
+try:  # jax >= 0.7
+    from jax.sharding import reshard as _reshard
+except ImportError:
+    from jax.experimental.shard import reshard as _reshard  # type: ignore[no-redef]
+
+
+def shard_map(
+    f: Callable[..., Any], mesh: Mesh | AbstractMesh, in_specs: Any, out_specs: Any
+) -> Any:
+    """``jax.shard_map`` over all axes of `mesh`, without the check of varying axes.
+
+    The check cannot look into a foreign call.
+    """
+    return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
+    """`x` in another sharding; on Auto axes XLA does it, where ``shard_map`` asks for it."""
+    if all(kind == AxisType.Explicit for kind in mesh.axis_types):
+        return _reshard(x, NamedSharding(mesh, spec))
+    return x
+
+
+def manual_axes() -> tuple[str, ...]:
+    """Axes of the ``shard_map`` that is being traced; empty outside."""
+    return tuple(get_abstract_mesh().manual_axes)
+
+
+def context_mesh() -> Mesh | AbstractMesh | None:
+    """The mesh of ``jax.set_mesh``, ``use_mesh`` or ``with mesh:``."""
+    mesh = get_abstract_mesh()
+    if not mesh.empty:
+        return mesh
+    from jax._src.mesh import thread_resources
+
+    legacy = thread_resources.env.physical_mesh
+    return None if legacy.empty else legacy
+
+
+def is_traced(x: Any) -> bool:
+    """Whether `x` stands for a value that is not known yet."""
+    return isinstance(x, jax.core.Tracer)

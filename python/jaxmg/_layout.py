@@ -1,0 +1,129 @@
+"""Which mesh and axes a call runs over."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from . import _compat
+from ._arguments import describe
+
+AnyMesh = Mesh | AbstractMesh
+
+
+class Layout(NamedTuple):
+    """Rows of A over `axes` of `mesh`; its further axes tell independent teams apart."""
+
+    mesh: AnyMesh
+    axes: tuple[str, ...]
+
+    @property
+    def ranks(self) -> int:
+        return math.prod(self.mesh.shape[axis] for axis in self.axes)
+
+    @property
+    def group_axes(self) -> tuple[str, ...]:
+        return tuple(axis for axis in self.mesh.axis_names if axis not in self.axes)
+
+    @property
+    def rows(self) -> P:
+        """The spec of A: rows sharded, columns whole."""
+        return P(self.axes if len(self.axes) > 1 else self.axes[0], None)
+
+
+def _single_spec(routine: str, in_specs: Any, matrix_specs: Any) -> P | None:
+    """One spec for A from what the call families allow: a spec, a 1-tuple, the paper's pair."""
+    if in_specs is not None and matrix_specs is not None:
+        raise ValueError(
+            f"{routine}: Specify only one of matrix_specs=... or in_specs=...; got both"
+        )
+    given = matrix_specs if in_specs is None else in_specs
+    if given is None or isinstance(given, P):
+        return given
+    name = "in_specs" if matrix_specs is None else "matrix_specs"
+    if not isinstance(given, (tuple, list)) or not all(isinstance(s, P) for s in given):
+        raise TypeError(
+            f"{routine}: {name} must be a PartitionSpec or a 1-element list/tuple containing one, "
+            f'got {given!r}; pass {name}=P("x", None)'
+        )
+    if len(given) == 2 and routine.startswith("potrs"):
+        return given[0]
+    if len(given) != 1:
+        raise ValueError(
+            f"{routine}: {name} must be a single PartitionSpec or a 1-element list/tuple, got "
+            f'{len(given)} specs; pass {name}=P("x", None)'
+        )
+    return given[0]
+
+
+def _axes_of(spec: P) -> tuple[str, ...]:
+    axes: list[str] = []
+    for entry in spec:
+        if entry is not None:
+            axes.extend(entry if isinstance(entry, tuple) else (entry,))
+    return tuple(axes)
+
+
+def _known_sharding(a: jax.Array) -> tuple[AnyMesh | None, P | None]:
+    """Mesh and spec as far as `a` itself knows them."""
+    if not _compat.is_traced(a):
+        sharding = a.sharding
+        return (
+            (sharding.mesh, sharding.spec) if isinstance(sharding, NamedSharding) else (None, None)
+        )
+    sharding = jax.typeof(a).sharding
+    if sharding is None or sharding.mesh.empty:
+        return None, None
+    explicit = any(entry is not None for entry in sharding.spec)
+    return sharding.mesh, sharding.spec if explicit else None
+
+
+def resolve(
+    routine: str, a: jax.Array, mesh: AnyMesh | None, in_specs: Any, matrix_specs: Any
+) -> Layout:
+    """Mesh and axes from, in this order: the arguments, `a` itself, the context mesh."""
+    spec = _single_spec(routine, in_specs, matrix_specs)
+    known_mesh, known_spec = _known_sharding(a)
+    if mesh is not None and not isinstance(mesh, (Mesh, AbstractMesh)):
+        raise TypeError(
+            f"{routine}: mesh: expected a jax.sharding.Mesh or AbstractMesh, got "
+            f'{type(mesh).__name__}; pass mesh=jax.make_mesh((jax.device_count(),), ("x",))'
+        )
+    if mesh is None or mesh.empty:
+        mesh = known_mesh or _compat.context_mesh()
+    if mesh is None:
+        raise ValueError(
+            f"{routine}: mesh: expected a mesh from mesh=, from a's sharding or from jax.set_mesh, "
+            f"got none for a = {describe(a)}; write "
+            f'{routine}(a, ..., mesh=jax.make_mesh((jax.device_count(),), ("x",)), '
+            'in_specs=P("x", None))'
+        )
+    if spec is None and known_mesh is not None and known_mesh.axis_names == mesh.axis_names:
+        spec = known_spec if known_spec is not None and _axes_of(known_spec) else None
+    axes = mesh.axis_names if spec is None else _axes_of(spec)
+    if spec is not None:
+        _check_spec(routine, spec, axes, mesh)
+    return Layout(mesh, tuple(axes))
+
+
+def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> None:
+    hint = f'pass in_specs=P("{mesh.axis_names[0]}", None)'
+    if not axes:
+        raise ValueError(
+            f"{routine}: in_specs: expected at least one matrix axis to be sharded, A must be "
+            f"sharded along the columns with PartitionSpec P(None, str) or along the rows with "
+            f"P(str, None), got {spec}; {hint}"
+        )
+    if len(spec) > 2:
+        raise ValueError(
+            f"{routine}: in_specs: expected a spec of rank 2 for A, got {spec}; {hint}"
+        )
+    unknown = [axis for axis in axes if axis not in mesh.axis_names]
+    if unknown:
+        raise ValueError(
+            f"{routine}: in_specs: expected axes of the mesh {mesh.axis_names}, got {spec}; {hint}"
+        )

@@ -1,0 +1,119 @@
+// Block layout to cyclic and back in place: permutation cycles of tile columns.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "distribution/staging_plan.hpp"
+#include "team/rank.hpp"
+
+namespace jaxmg {
+
+/// Columns of staging that permute_in_place() wants on every rank.
+inline index_t staging_columns(const BlockCyclic& layout) { return 2 * layout.tile(); }
+
+/// One batch of cycles. Ring s_0 -> s_1 -> ... -> s_{L-1} -> s_0 turns in L + 1 steps: step 0 lifts
+/// s_{L-1} into staging, step t puts s_{L-t-1} where s_{L-t} was, step L puts the staged columns
+/// into s_0. Each step is done by the rank that holds the target, after step t - 1 has read
+/// what it overwrites. All ranks go through the steps of all cycles in the same order, one step
+/// of every cycle after the other, so that no in-order queue can block another for ever.
+template <Backend B, Scalar T>
+class CycleBatch {
+ public:
+  CycleBatch(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> mine, MatrixView<T> staging)
+      : rank_(rank), layout_(layout), mine_(mine), staging_(staging) {}
+
+  void turn(const std::vector<StagedCycle>& batch) {
+    meet();
+    std::size_t longest = 0;
+    for (const StagedCycle& staged : batch) {
+      longest = std::max(longest, staged.cycle.slots.size());
+    }
+    const index_t tags = rank_.reserve(static_cast<index_t>((longest + 1) * batch.size()));
+    for (std::size_t step = 0; step <= longest; ++step) {
+      for (std::size_t c = 0; c < batch.size(); ++c) {
+        if (step > batch[c].cycle.slots.size()) continue;
+        const index_t tag = tags + static_cast<index_t>(step * batch.size() + c);
+        take_step(batch[c], step, tag, tag - static_cast<index_t>(batch.size()));
+      }
+    }
+  }
+
+ private:
+  /// Everybody's storage is there and the staging of the last batch is free.
+  void meet() {
+    auto& queue = rank_.copies();
+    const index_t shard_tag = rank_.reserve(2), staging_tag = shard_tag + 1;
+    rank_.post(shard_tag, mine_.data, queue);
+    rank_.post(staging_tag, staging_.data, queue);
+    shards_.clear();
+    stagings_.clear();
+    for (int p = 0; p < rank_.size(); ++p) {
+      shards_.push_back(rank_.template take<T>(p, shard_tag, queue));
+      stagings_.push_back(rank_.template take<T>(p, staging_tag, queue));
+    }
+  }
+
+  int rank_of(index_t slot) const { return static_cast<int>(slot / layout_.local_columns()); }
+
+  /// The slot whose rank does this step.
+  static index_t target(const Cycle& cycle, std::size_t step) {
+    const std::size_t length = cycle.slots.size();
+    return step == 0 ? cycle.slots[length - 1] : cycle.slots[length - step];
+  }
+
+  void take_step(const StagedCycle& staged, std::size_t step, index_t tag, index_t before) {
+    const Cycle& cycle = staged.cycle;
+    const std::size_t length = cycle.slots.size();
+    const index_t here = target(cycle, step);
+    if (rank_of(here) != rank_.index()) return;
+    auto& queue = rank_.copies();
+    if (step > 0) rank_.wait_for(rank_of(target(cycle, step - 1)), before, queue);
+    const MatrixView<T> slot = columns(mine_.data, here % layout_.local_columns(), cycle.width);
+    const index_t last = cycle.slots[length - 1];
+    if (step == 0) {
+      B::template copy<T>(queue, slot, staging_.block(0, staged.staging, mine_.rows, cycle.width));
+    } else if (step < length) {
+      const index_t from = cycle.slots[length - step - 1];
+      B::template copy<T>(
+          queue, columns(shard(shards_, from), from % layout_.local_columns(), cycle.width), slot);
+    } else {
+      const MatrixView<const T> lifted(shard(stagings_, last), mine_.rows, staging_.cols,
+                                       staging_.ld);
+      B::template copy<T>(queue, lifted.block(0, staged.staging, mine_.rows, cycle.width), slot);
+    }
+    rank_.post(tag, nullptr, queue);
+  }
+
+  const T* shard(const std::vector<const T*>& of_ranks, index_t slot) const {
+    return of_ranks[static_cast<std::size_t>(rank_of(slot))];
+  }
+  template <class U>
+  MatrixView<U> columns(U* data, index_t local, index_t width) const {
+    return {data + local * mine_.ld, mine_.rows, width, mine_.ld};
+  }
+
+  Rank<B>& rank_;
+  const BlockCyclic& layout_;
+  MatrixView<T> mine_;
+  MatrixView<T> staging_;
+  std::vector<const T*> shards_;
+  std::vector<const T*> stagings_;
+};
+
+/// Moves all columns of all ranks along `cycles` (of block_to_cyclic_cycles or its inverse).
+/// `mine` is this rank's storage, `staging` has staging_columns() columns; their leading
+/// dimensions are the same on all ranks. Enqueued on rank.copies(); the last step of a rank that
+/// still reads this one's staging is waited for.
+template <Backend B, Scalar T>
+void permute_in_place(Rank<B>& rank, const BlockCyclic& layout, std::vector<Cycle> cycles,
+                      MatrixView<T> mine, MatrixView<T> staging) {
+  CycleBatch<B, T> batch(rank, layout, mine, staging);
+  for (const auto& cycles_at_once :
+       staging_plan(std::move(cycles), layout, staging_columns(layout))) {
+    batch.turn(cycles_at_once);
+  }
+  rank.barrier(rank.copies());
+}
+
+}  // namespace jaxmg

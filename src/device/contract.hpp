@@ -1,0 +1,83 @@
+// The whole contract between algorithms and a backend: what a new kind of device must supply.
+//
+// A backend is a type with the members below, all static. Work is only ever *enqueued*, on a Queue
+// that runs it in order and asynchronously, as a stream does. Views must stay valid until the
+// queue has run the operation. `L` is lower triangular with a non-unit diagonal everywhere; the
+// other triangle of its storage is never read.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include "jaxmg/types.hpp"
+#include "jaxmg/view.hpp"
+
+namespace jaxmg {
+
+enum class Op { none, conj_trans };
+enum class Side { left, right };
+
+/// Order in which a queue competes with others of its rank.
+enum class Priority { normal, high };
+
+/// How the panel W = A21 L11^-H is formed; see algorithms/cholesky/panel.hpp.
+enum class PanelMethod { trsm, block_substitution };
+
+// clang-format off
+/// In the order of the list: queues and events; moving data; BLAS; LAPACK; scalars of a team.
+///
+/// copy            dst := src (src may be a peer's)
+/// add             dst := dst + src (src may be a peer's)
+/// fill            dst := value
+/// copy_lower      dst := tril(src), zeros above
+/// conj_transpose  dst := src^H
+/// fill_nan_if     dst := NaN where *info != 0
+/// gemm            C := alpha op(A) op(B) + beta C
+/// trapezoid_update  C := C - W W1^H, W1 the first C.cols rows of W; above the diagonal of C's
+///                 first C.cols rows anything may be left
+/// trsm            B := op(L)^-1 B (left) or B op(L)^-1 (right)
+/// potrf           A := chol(A), lower; on failure *info := first_row + order of the failing minor
+///                 if *info was 0
+/// trtri           X := L^-1, zeros above the diagonal
+/// add_logdet      *sum += 2 sum_i log Re L_ii
+/// first_failure   *out := smallest non-zero of infos[0..count), 0 if all are
+/// total           *out := sums[0] + ... + sums[count-1]
+/// round_to        *rounded := *sum in another precision
+template <class B, class T>
+concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, Priority> && requires(
+    typename B::Queue& queue, const typename B::Event& event,
+    MatrixView<const T> a, MatrixView<T> c, T alpha, Op op, Side side, index_t first_row,
+    std::int32_t* info, const std::int32_t* infos, double* sum, const double* sums,
+    real_t<T>* rounded, int count) {
+  { queue.record() } -> std::same_as<typename B::Event>;
+  queue.wait(event);
+  queue.synchronize();
+  { B::panel_method } -> std::convertible_to<PanelMethod>;
+
+  B::copy(queue, a, c);
+  B::add(queue, a, c);
+  B::fill(queue, alpha, c);
+  B::fill(queue, std::int32_t{0}, MatrixView<std::int32_t>{});
+  B::copy_lower(queue, a, c);
+  B::conj_transpose(queue, a, c);
+  B::fill_nan_if(queue, infos, c);
+
+  B::gemm(queue, op, op, alpha, a, a, alpha, c);
+  B::trapezoid_update(queue, a, c);
+  B::trsm(queue, side, op, a, c);
+
+  B::potrf(queue, c, first_row, info);
+  B::trtri(queue, a, c);
+  B::add_logdet(queue, a, sum);
+
+  B::first_failure(queue, infos, count, info);
+  B::total(queue, sums, count, sum);
+  B::round_to(queue, sums, rounded);
+};
+// clang-format on
+
+template <class B>
+concept Backend = BackendFor<B, float> && BackendFor<B, double> &&
+    BackendFor<B, std::complex<float>> && BackendFor<B, std::complex<double>>;
+
+}  // namespace jaxmg

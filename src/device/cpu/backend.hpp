@@ -1,0 +1,52 @@
+// The CPU backend: the contract's operations as tasks over BLAS and LAPACK.
+#pragma once
+
+#include "device/contract.hpp"
+#include "device/cpu/queue.hpp"
+
+namespace jaxmg::cpu {
+
+struct Backend {
+  using Queue = cpu::Queue;
+  using Event = cpu::Event;
+
+  /// LAPACK's own panel operation; a CPU's trsm is as fast as its gemm.
+  static constexpr PanelMethod panel_method = PanelMethod::trsm;
+
+  template <class T>
+  static void copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
+  template <class T>
+  static void add(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
+  template <class T>
+  static void fill(Queue& queue, T value, MatrixView<T> dst);
+  template <class T>
+  static void copy_lower(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
+  template <class T>
+  static void conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
+  template <class T>
+  static void fill_nan_if(Queue& queue, const std::int32_t* info, MatrixView<T> dst);
+
+  template <class T>
+  static void gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
+                   MatrixView<const T> B, T beta, MatrixView<T> C);
+  template <class T>
+  static void trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C);
+  template <class T>
+  static void trsm(Queue& queue, Side side, Op op, MatrixView<const T> L, MatrixView<T> B);
+
+  template <class T>
+  static void potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32_t* info);
+  template <class T>
+  static void trtri(Queue& queue, MatrixView<const T> L, MatrixView<T> X);
+  template <class T>
+  static void add_logdet(Queue& queue, MatrixView<const T> L, double* sum);
+
+  static void first_failure(Queue& queue, const std::int32_t* infos, int count, std::int32_t* out);
+  static void total(Queue& queue, const double* sums, int count, double* out);
+  template <class R>
+  static void round_to(Queue& queue, const double* sum, R* rounded);
+};
+
+static_assert(jaxmg::Backend<Backend>);
+
+}  // namespace jaxmg::cpu

@@ -1,0 +1,63 @@
+// Asynchronous in-order queues on CPU worker threads, and the events that order them.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "device/contract.hpp"
+
+namespace jaxmg::cpu {
+
+struct EventState;
+struct QueueState;
+
+/// A point in a queue's work. Cheap to copy; a default one has already happened.
+class Event {
+ public:
+  Event() = default;
+
+  /// Blocks the calling host thread, never a worker.
+  void synchronize() const;
+
+ private:
+  friend class Queue;
+  explicit Event(std::shared_ptr<EventState> state) : state_(std::move(state)) {}
+  std::shared_ptr<EventState> state_;
+};
+
+/// Runs its tasks one after the other, on any worker. A task that throws stops the queue: what
+/// follows is skipped, events still happen, and synchronize() throws what the task threw.
+class Queue {
+ public:
+  explicit Queue(Priority priority);
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  void enqueue(std::function<void()> task);
+  /// What is enqueued from now on starts after `event`.
+  void wait(const Event& event);
+  /// An event that happens when all that was enqueued so far is done.
+  Event record();
+  /// Blocks the host until the queue is empty; throws the first error of its tasks.
+  void synchronize();
+
+ private:
+  std::shared_ptr<QueueState> state_;
+};
+
+/// Random scheduling for tests: ready queues are taken in random order and each task is delayed by
+/// up to `max_delay_us`. Seed 0 switches it off.
+struct Chaos {
+  unsigned seed = 0;
+  unsigned max_delay_us = 0;
+};
+void set_chaos(Chaos chaos);
+/// Sleeps a random time if chaos is on; for host threads.
+void chaos_pause();
+
+/// How many tile operations may run at once. By default cores / BLAS threads, at least one, looked
+/// up anew for every job, since the user may change the BLAS thread count at any time.
+void set_permits(int permits);
+
+}  // namespace jaxmg::cpu

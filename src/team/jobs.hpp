@@ -1,0 +1,30 @@
+// Whole calls on the CPU: P rank threads each, first come first served, few at once.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <vector>
+
+#include "device/cpu/backend.hpp"
+#include "team/rank.hpp"
+
+namespace jaxmg {
+
+/// One rank of a job.
+struct RankTask {
+  RankProgram<cpu::Backend> program;
+  /// Told the outcome as the last act of the rank's thread, which then holds nothing: it may run
+  /// whatever the caller likes, further calls included.
+  std::function<void(const std::exception_ptr& failure)> done;
+};
+
+/// Starts the job, or queues it behind those before. Returns at once.
+void submit(std::vector<RankTask> ranks, const TeamOptions& options);
+
+/// Tells every `done` of a job that never started that it failed, each on a thread of its own.
+void refuse(std::vector<RankTask> ranks, const std::exception_ptr& failure);
+
+/// Runs `program` on `size` ranks and waits; throws what failed.
+void run_team(int size, const RankProgram<cpu::Backend>& program, const TeamOptions& options);
+
+}  // namespace jaxmg

@@ -1,0 +1,179 @@
+// What a rank program sees of its team and of its own device.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "device/contract.hpp"
+#include "team/mailbox.hpp"
+
+namespace jaxmg {
+
+struct TeamOptions {
+  /// Read a peer's panel where it is, instead of pulling a copy: right where all ranks share
+  /// one memory. Tests switch it off to run what devices with memories of their own run.
+  bool reads_peers_directly = true;
+  /// How long a rank may wait inside a call while nobody posts anything.
+  std::chrono::milliseconds silence = std::chrono::seconds(60);
+};
+
+/// The ranks of one call.
+template <Backend B>
+struct TeamCall {
+  TeamCall(int size_, const TeamOptions& options_)
+      : size(size_), options(options_), mailbox(size_, options_.silence) {}
+
+  int size;
+  TeamOptions options;
+  Mailbox<typename B::Event> mailbox;
+};
+
+/// A peer's data as this rank's queues may read it once `ready` has happened.
+template <class Event, class T>
+struct Received {
+  MatrixView<const T> view;
+  Event ready;
+};
+
+/// One rank of a call. Its program runs on a host thread of its own and only enqueues. All ranks
+/// call the same collectives in the same order; only then do their tags agree.
+template <Backend B>
+class Rank {
+ public:
+  using Queue = typename B::Queue;
+  using Event = typename B::Event;
+
+  Rank(TeamCall<B>& team, int index)
+      : team_(team),
+        index_(index),
+        bulk_(Priority::normal),
+        panel_(Priority::high),
+        copies_(Priority::high) {}
+
+  int index() const { return index_; }
+  int size() const { return team_.size; }
+  bool reads_peers_directly() const { return team_.options.reads_peers_directly; }
+
+  /// Large updates.
+  Queue& bulk() { return bulk_; }
+  /// The critical path.
+  Queue& panel() { return panel_; }
+  /// Data from peers.
+  Queue& copies() { return copies_; }
+
+  /// `count` fresh tags, the same on all ranks.
+  index_t reserve(index_t count) { return std::exchange(next_tag_, next_tag_ + count); }
+
+  /// Lets peers read `data` once what `written_on` has been given so far is done.
+  void post(index_t tag, const void* data, Queue& written_on) {
+    team_.mailbox.post(index_, tag, data, written_on.record());
+  }
+
+  /// What `source` posted; `reader` waits until it may be read.
+  template <class T>
+  const T* take(int source, index_t tag, Queue& reader) {
+    const auto entry = team_.mailbox.take(source, tag);
+    reader.wait(entry.event);
+    return static_cast<const T*>(entry.data);
+  }
+
+  /// Waits on `queue` for what `source` posted, whatever it is.
+  void wait_for(int source, index_t tag, Queue& queue) { take<void>(source, tag, queue); }
+
+  /// `mine` of rank `owner`, written on its `written_on` queue, to all. The owner, and everybody
+  /// where peers are read directly, sees the owner's storage (its ld is `mine.ld` on all ranks);
+  /// others pull it into `staging` on their `copies` queue, which must have been made to wait for
+  /// `staging`'s last readers. `mine` and `staging` have the same shape on all ranks.
+  template <class T>
+  Received<Event, T> broadcast(int owner, Queue& written_on, MatrixView<const T> mine,
+                               MatrixView<T> staging) {
+    const index_t tag = reserve(1);
+    if (owner == index_) {
+      post(tag, mine.data, written_on);
+      return {mine, written_on.record()};
+    }
+    const auto entry = team_.mailbox.take(owner, tag);
+    const MatrixView<const T> theirs(static_cast<const T*>(entry.data), mine.rows, mine.cols,
+                                     mine.ld);
+    if (reads_peers_directly()) return {theirs, entry.event};
+    copies_.wait(entry.event);
+    B::template copy<T>(copies_, theirs, staging);
+    return {staging, copies_.record()};
+  }
+
+  /// gathered[p] := *mine of rank p, for all p.
+  template <class T>
+  void all_gather(Queue& queue, const T* mine, T* gathered) {
+    const index_t tag = reserve(1);
+    post(tag, mine, queue);
+    for (int p = 0; p < size(); ++p) {
+      const MatrixView<const T> theirs(take<T>(p, tag, queue), 1, 1, 1);
+      B::template copy<T>(queue, theirs, {gathered + p, 1, 1, 1});
+    }
+  }
+
+  /// *result := the smallest non-zero *info of all ranks, or 0. `gathered`: one a rank.
+  void all_reduce_info(Queue& queue, const std::int32_t* info, std::int32_t* gathered,
+                       std::int32_t* result) {
+    all_gather(queue, info, gathered);
+    B::first_failure(queue, gathered, size(), result);
+  }
+
+  /// *result := the sum of all ranks' *value, in rank order. `gathered`: one a rank.
+  void all_reduce_sum(Queue& queue, const double* value, double* gathered, double* result) {
+    all_gather(queue, value, gathered);
+    B::total(queue, gathered, size(), result);
+  }
+
+  /// What follows on `queue` starts after what all ranks gave theirs before.
+  void barrier(Queue& queue) {
+    const index_t tag = reserve(1);
+    post(tag, nullptr, queue);
+    for (int p = 0; p < size(); ++p) wait_for(p, tag, queue);
+  }
+
+  /// Waits for all of this rank's work; throws its first error.
+  void synchronize() {
+    std::exception_ptr error;
+    for (Queue* queue : {&copies_, &panel_, &bulk_}) {
+      try {
+        queue->synchronize();
+      } catch (...) {
+        if (!error) error = std::current_exception();
+      }
+    }
+    if (error) std::rethrow_exception(error);
+  }
+
+ private:
+  TeamCall<B>& team_;
+  int index_;
+  index_t next_tag_ = 0;
+  Queue bulk_;
+  Queue panel_;
+  Queue copies_;
+};
+
+template <Backend B>
+using RankProgram = std::function<void(Rank<B>&)>;
+
+/// Runs one rank's program to its end: enqueues, drains, meets the others. Returns the same on all
+/// ranks: null, or the failure of the rank that failed first. No rank leaves before all have
+/// drained, since a peer may still be reading its buffers.
+template <Backend B>
+std::exception_ptr run_rank(TeamCall<B>& team, int index, const RankProgram<B>& program) {
+  try {
+    Rank<B> rank(team, index);
+    try {
+      program(rank);
+    } catch (...) {
+      team.mailbox.poison(index, std::current_exception());
+    }
+    rank.synchronize();
+  } catch (...) {
+    team.mailbox.poison(index, std::current_exception());
+  }
+  return team.mailbox.meet();
+}
+
+}  // namespace jaxmg
