@@ -1,6 +1,22 @@
 """Dense linear algebra for JAX arrays that are spread over many devices."""
 
-from ._library import library as _load_library
-from ._potrs import potrs as potrs
+from importlib.metadata import version as _version
 
+from . import utils as utils
+from ._cyclic import calculate_padding as calculate_padding
+from ._cyclic import cyclic_1d as cyclic_1d
+from ._cyclic import get_cols_cyclic as get_cols_cyclic
+from ._cyclic import pad_rows as pad_rows
+from ._cyclic import unpad_rows as unpad_rows
+from ._cyclic import verify_cyclic as verify_cyclic
+from ._library import library as _load_library
+from ._plot import plot_block_to_cyclic as plot_block_to_cyclic
+from ._potrs import potrs as potrs
+from ._potrs import potrs_jit_ctx as potrs_jit_ctx
+from ._potrs import potrs_shardmap_ctx as potrs_shardmap_ctx
+
+__version__ = _version("jaxmg")
+
+# Programs that were exported or cached by another process call our handlers without tracing
+# anything here, so they are registered now.
 _load_library()

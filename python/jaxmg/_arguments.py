@@ -83,9 +83,9 @@ def check_tile(routine: str, tile: Any) -> int | None:
     return value
 
 
-def check_order(routine: str, a: jax.Array, n: Any) -> int:
+def check_order(routine: str, storage: int, n: Any) -> int:
     if n is None:
-        return a.shape[0]
+        return storage
     try:
         value = operator.index(n)
     except TypeError:
@@ -93,9 +93,9 @@ def check_order(routine: str, a: jax.Array, n: Any) -> int:
             f"{routine}: n: expected an integer, the true order of the padded matrix, got "
             f"{describe(n)}; under jit make it static"
         ) from None
-    if not 0 <= value <= a.shape[0]:
+    if not 0 <= value <= storage:
         raise ValueError(
-            f"{routine}: n: expected the true order of a, 0 to {a.shape[0]}, got {value} for a = "
-            f"{describe(a)}"
+            f"{routine}: n: expected the true order of a matrix with {storage} rows of storage, got "
+            f"{value}; leave n out if nothing is padded"
         )
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,13 @@ try:  # jax >= 0.7
     from jax.sharding import reshard as _reshard
 except ImportError:
     from jax.experimental.shard import reshard as _reshard  # type: ignore[no-redef]
+
+try:  # jax >= 0.7
+    from jax.sharding import use_abstract_mesh as _use_abstract_mesh
+except ImportError:
+    from jax._src.mesh import use_abstract_mesh as _use_abstract_mesh  # type: ignore[no-redef]
+
+_set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh
 
 
 def shard_map(
@@ -27,7 +35,7 @@ def shard_map(
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
     """`x` in another sharding; on Auto axes XLA does it, where ``shard_map`` asks for it."""
-    if all(kind == AxisType.Explicit for kind in mesh.axis_types):
+    if any(kind == AxisType.Explicit for kind in mesh.axis_types):
         return _reshard(x, NamedSharding(mesh, spec))
     return x
 
@@ -35,6 +43,12 @@ def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
 def manual_axes() -> tuple[str, ...]:
     """Axes of the ``shard_map`` that is being traced; empty outside."""
     return tuple(get_abstract_mesh().manual_axes)
+
+
+def other_axes() -> tuple[str, ...]:
+    """Axes, of more than one device, that the ``shard_map`` being traced leaves to XLA."""
+    mesh = get_abstract_mesh()
+    return tuple(x for x in mesh.axis_names if x not in mesh.manual_axes and mesh.shape[x] > 1)
 
 
 def context_mesh() -> Mesh | AbstractMesh | None:
@@ -46,6 +60,19 @@ def context_mesh() -> Mesh | AbstractMesh | None:
 
     legacy = thread_resources.env.physical_mesh
     return None if legacy.empty else legacy
+
+
+def foreign_context_left(
+    mesh: Mesh | AbstractMesh, traced: bool
+) -> contextlib.AbstractContextManager[Any]:
+    """Where the context's mesh is another one: `mesh` in its place, as ``shard_map`` demands."""
+    context = get_abstract_mesh()
+    abstract = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
+    if context.empty or context == abstract:
+        return contextlib.nullcontext()
+    if isinstance(mesh, Mesh) and not traced:
+        return _set_mesh(mesh)
+    return _use_abstract_mesh(abstract)
 
 
 def is_traced(x: Any) -> bool:

@@ -68,8 +68,8 @@ def _axes_of(spec: P) -> tuple[str, ...]:
     return tuple(axes)
 
 
-def _known_sharding(a: jax.Array) -> tuple[AnyMesh | None, P | None]:
-    """Mesh and spec as far as `a` itself knows them."""
+def known_sharding(a: jax.Array) -> tuple[AnyMesh | None, P | None]:
+    """Mesh and spec as far as `a` itself knows them: under ``jit`` a spec on Explicit axes only."""
     if not _compat.is_traced(a):
         sharding = a.sharding
         return (
@@ -87,7 +87,7 @@ def resolve(
 ) -> Layout:
     """Mesh and axes from, in this order: the arguments, `a` itself, the context mesh."""
     spec = _single_spec(routine, in_specs, matrix_specs)
-    known_mesh, known_spec = _known_sharding(a)
+    known_mesh, known_spec = known_sharding(a)
     if mesh is not None and not isinstance(mesh, (Mesh, AbstractMesh)):
         raise TypeError(
             f"{routine}: mesh: expected a jax.sharding.Mesh or AbstractMesh, got "

@@ -12,7 +12,7 @@ import numpy as np
 
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
-_HANDLERS = {"jaxmg_potrs": "jaxmg_potrs_cpu"}
+_HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cpu", "jaxmg_potrs": "jaxmg_potrs_cpu"}
 
 
 def _directory() -> Path:

@@ -20,7 +20,7 @@ from ._arguments import (
     check_square,
     check_tile,
 )
-from ._layout import AnyMesh, Layout, resolve
+from ._layout import AnyMesh, Layout, known_sharding, resolve
 
 #: What status is when A is not positive definite, as in the published library.
 NOT_POSITIVE_DEFINITE = 7
@@ -30,8 +30,9 @@ class Options(NamedTuple):
     """What a compiled call depends on besides shapes and dtypes."""
 
     order: int
-    tile: int | None
-    in_place: bool
+    tile: int | None = None
+    in_place: bool = False
+    x_by_rows: bool = False
 
 
 class Outcome(NamedTuple):
@@ -86,10 +87,16 @@ def _potrs_global(a: jax.Array, b: jax.Array, layout: Layout, options: Options) 
     """The call on global arrays, `a` with a number of rows that the ranks divide."""
 
     def local(a_rows: jax.Array, b_all: jax.Array) -> Outcome:
-        return _potrs_local(a_rows, b_all, layout.axes, layout.group_axes, options)
+        out = _potrs_local(a_rows, b_all, layout.axes, layout.group_axes, options)
+        if not options.x_by_rows:
+            return out
+        rows = out.x.shape[0] // layout.ranks
+        mine = lax.axis_index(layout.axes) * rows
+        return out._replace(x=lax.dynamic_slice_in_dim(out.x, mine, rows))
 
+    x_spec = P(layout.rows[0]) if options.x_by_rows else P()
     solve = _compat.shard_map(
-        local, layout.mesh, (layout.rows, P()), Outcome(P(), P(), P(), layout.rows)
+        local, layout.mesh, (layout.rows, P()), Outcome(x_spec, P(), P(), layout.rows)
     )
     return solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
 
@@ -101,6 +108,9 @@ def _pad(a: jax.Array, layout: Layout) -> jax.Array:
 
 
 def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
+    if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
+        real = np.finfo(a.dtype).dtype
+        return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
     return _potrs_global(_pad(a, layout), b, layout, options)
 
 
@@ -111,6 +121,17 @@ def _compiled(layout: Layout, options: Options, donate: bool) -> Any:
     return jax.jit(
         functools.partial(_solve, layout=layout, options=options),
         donate_argnums=(0,) if donate else (),
+    )
+
+
+def _is_by_rows(b: jax.Array, layout: Layout) -> bool:
+    """Whether `b` is known to be sharded by rows, over the axes that A's rows are sharded over."""
+    spec = known_sharding(b)[1]
+    return (
+        spec is not None
+        and len(spec) > 0
+        and spec[0] in (layout.rows[0], layout.axes)
+        and b.shape[0] % layout.ranks == 0
     )
 
 
@@ -127,7 +148,7 @@ def _checked_operands(routine: str, a: Any, b: Any, n: Any) -> tuple[jax.Array, 
     a = as_array(routine, "a", a)
     b = as_array(routine, "b", b)
     check_square(routine, a)
-    order = check_order(routine, a, n)
+    order = check_order(routine, a.shape[0], n)
     check_right_hand_side(routine, a, b, {order, a.shape[0]})
     return a, b, order
 
@@ -197,21 +218,13 @@ def potrs(
       [1.         0.5        0.33333334 0.25      ]
     """
     del pad
-    routine = "potrs"
     if _compat.manual_axes():
         raise ValueError(
             "potrs: expected global arrays, got local blocks: it was called inside a shard_map; "
             "call potrs_shardmap_ctx(a, b, T_A) there"
         )
-    a, b, order = _checked_operands(routine, a, b, n)
-    tile = check_tile(routine, T_A)
-    layout = resolve(routine, a, mesh, in_specs, matrix_specs)
-    row_sharded = a.shape[0] % layout.ranks == 0
-    out = _compiled(layout, Options(order, tile, donate), donate)(
-        _place(a, layout.mesh, layout.rows if row_sharded else P()), _place(b, layout.mesh, P())
-    )
-    x = out.x
-    results = [x]
+    out = _call("potrs", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=donate, donate=donate)
+    results = [out.x]
     if return_logdet:
         results.append(out.logdet[0])
     if return_status:
@@ -219,3 +232,155 @@ def potrs(
     if return_info:
         results.append(out.info[0])
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _call(
+    routine: str,
+    a: Any,
+    b: Any,
+    T_A: Any,
+    mesh: Any,
+    in_specs: Any,
+    matrix_specs: Any,
+    n: Any,
+    *,
+    in_place: bool,
+    donate: bool,
+) -> Outcome:
+    """Checks the arguments of a global form, finds its layout and runs it."""
+    a, b, order = _checked_operands(routine, a, b, n)
+    tile = check_tile(routine, T_A)
+    layout = resolve(routine, a, mesh, in_specs, matrix_specs)
+    options = Options(order, tile, in_place, _is_by_rows(b, layout))
+    divided = a.shape[0] % layout.ranks == 0
+    a = _place(a, layout.mesh, layout.rows if divided else P())
+    b = _place(b, layout.mesh, P())
+    with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a) or _compat.is_traced(b)):
+        return _compiled(layout, options, donate)(a, b)
+
+
+def potrs_jit_ctx(
+    a: jax.Array,
+    b: jax.Array,
+    T_A: int | None = None,
+    mesh: AnyMesh | None = None,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    *,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    return_logdet: bool = False,
+    pad: bool = True,
+    n: int | None = None,
+) -> tuple[jax.Array, ...]:
+    """`potrs` for callers who manage A's storage themselves (the 1.x calling convention).
+
+    Factors in the storage of `a` if the caller's ``jit`` donates it, or if it is a temporary there,
+    else in a copy.
+
+    Args:
+      a, b, T_A, mesh, in_specs, matrix_specs, pad, n: as in `potrs`.
+      return_logdet: also return the log-determinant.
+
+    Returns:
+      ``(work, x[, logdet], status)``: ``work`` has the shape and the sharding of A and holds what the
+      factorisation left there; the others are as in `potrs`.
+
+    Raises:
+      TypeError, ValueError: as in `potrs`.
+    """
+    del pad
+    out = _call(
+        "potrs_jit_ctx", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=True, donate=False
+    )
+    logdet = (out.logdet[0],) if return_logdet else ()
+    return (out.work, out.x, *logdet, _status(out.info)[0])
+
+
+def potrs_shardmap_ctx(
+    a: jax.Array,
+    b: jax.Array,
+    T_A: int | None = None,
+    return_logdet: bool = False,
+    pad: bool = True,
+    *,
+    axis_name: str | tuple[str, ...] | None = None,
+    mesh: AnyMesh | None = None,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    n: int | None = None,
+) -> tuple[jax.Array, ...]:
+    """`potrs` on the local blocks of a caller's ``shard_map``.
+
+    Every device along the axis must make the call. Outside a ``shard_map`` it takes global arrays
+    and is `potrs_jit_ctx`.
+
+    Args:
+      a: ``(N / P, N)``, the rows of A that this device holds.
+      b: ``(N,)`` or ``(N, k)``, all of it on every device.
+      T_A, n: as in `potrs`.
+      return_logdet: also return the log-determinant.
+      pad: taken for compatibility.
+      axis_name: the mesh axis, or axes, that A's rows are sharded over; needed only if more than one
+        axis is manual. Devices along the other axes are teams of their own.
+      mesh, in_specs, matrix_specs: for global arrays only, as in `potrs`.
+
+    Returns:
+      ``(x[, logdet], status)``, the same on every device: ``x`` of the shape of `b`, ``logdet`` and
+      ``status`` of shape ``(1,)``.
+
+    Raises:
+      TypeError, ValueError: as in `potrs`.
+    """
+    manual = _compat.manual_axes()
+    if not manual:
+        if axis_name is not None:
+            raise ValueError(
+                f"potrs_shardmap_ctx: axis_name: expected a call inside a shard_map, got "
+                f"{axis_name!r} outside; pass mesh= and in_specs= for global arrays"
+            )
+        return potrs_jit_ctx(
+            a,
+            b,
+            T_A,
+            mesh,
+            matrix_specs,
+            in_specs=in_specs,
+            return_logdet=return_logdet,
+            pad=pad,
+            n=n,
+        )
+    routine = "potrs_shardmap_ctx"
+    axes = _manual_axes_of(routine, axis_name, manual)
+    a = as_array(routine, "a", a)
+    b = as_array(routine, "b", b)
+    ranks = lax.axis_size(axes)
+    if a.ndim != 2 or a.shape[0] * ranks != a.shape[1]:
+        raise ValueError(
+            f"{routine}: a: expected this device's rows of a square matrix, N / {ranks} x N, a rank-2 "
+            f"matrix A, got {describe(a)}; use in_specs=P({axes[0]!r}, None) in the shard_map"
+        )
+    order = check_order(routine, a.shape[1], n)
+    check_right_hand_side(routine, a, b, {order, a.shape[1]})
+    group_axes = tuple(axis for axis in manual if axis not in axes)
+    out = _potrs_local(a, b, axes, group_axes, Options(order, check_tile(routine, T_A)))
+    logdet = (out.logdet,) if return_logdet else ()
+    return (out.x, *logdet, _status(out.info))
+
+
+def _manual_axes_of(
+    routine: str, axis_name: str | tuple[str, ...] | None, manual: tuple[str, ...]
+) -> tuple[str, ...]:
+    if _compat.other_axes():
+        raise ValueError(
+            f"{routine}: expected a shard_map over all axes of the mesh, got one that leaves "
+            f"{_compat.other_axes()} to XLA, which cannot partition the call; leave axis_names out "
+            "of the shard_map"
+        )
+    if axis_name is None and len(manual) == 1:
+        return manual
+    axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
+    if not axes or not set(axes) <= set(manual):
+        raise ValueError(
+            f"{routine}: axis_name: expected the axis that A's rows are sharded over, one of "
+            f"{manual}, got {axis_name!r}; pass axis_name={manual[0]!r}"
+        )
+    return axes

@@ -42,6 +42,7 @@ template <Scalar T>
 bool row_times_matrix(Op op_b, T alpha, MatrixView<const T> a, MatrixView<const T> B, T beta,
                       MatrixView<T> c) {
   if (c.rows != 1 || (is_complex_v<T> && op_b == Op::conj_trans)) return false;
+  if (B.empty()) return false;  // gemv would leave c as it is
   const Sizes b(B);
   const blas_int inc_a = narrow(a.ld), inc_c = narrow(c.ld);
   const char trans = op_b == Op::none ? 'T' : 'N';
@@ -115,7 +116,7 @@ template <class T>
 void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
                    MatrixView<const T> B, T beta, MatrixView<T> C) {
   const index_t inner = op_a == Op::none ? A.cols : A.rows;
-  if (C.empty() || inner == 0) return;
+  if (C.empty() || (inner == 0 && beta == T(1))) return;
   queue.enqueue([=] {
     declare_read(A);
     declare_read(B);

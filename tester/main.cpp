@@ -1,0 +1,139 @@
+// jaxmg_tester ROUTINE [OPTIONS]: runs a routine on every combination of types, sizes, tiles, ranks
+// and matrices, and checks each result.
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <stdexcept>
+
+#include <CLI/CLI.hpp>
+
+#include "jaxmg/version.hpp"
+#include "report.hpp"
+#include "sweep.hpp"
+
+namespace jaxmg_tester {
+namespace {
+
+constexpr int some_case_failed = 1;
+constexpr int bad_arguments = 2;
+
+/// An option whose text `parse` turns into `value`; what parse throws is told with its name.
+template <class Value>
+void add_list(CLI::App& app, const std::string& name, Value& value, const std::string& initially,
+              const std::function<Value(const std::string&)>& parse, const std::string& help) {
+  app.add_option_function<std::string>(
+         name,
+         [&value, name, parse](const std::string& text) {
+           try {
+             value = parse(text);
+           } catch (const std::invalid_argument& error) {
+             throw CLI::ValidationError(name, error.what());
+           }
+         },
+         help)
+      ->type_name("LIST")
+      ->default_str(initially);
+}
+
+std::function<std::vector<index_t>(const std::string&)> integers_from(index_t least) {
+  return [least](const std::string& text) { return parse_integers(text, least); };
+}
+
+void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes_rhs) {
+  add_list<std::vector<jaxmg::DType>>(app, "--type", sweep.types, "d", parse_types,
+                                      "scalar types among s, d, c, z");
+  add_list<std::vector<index_t>>(app, "--n", sweep.sizes, "100,300,500", integers_from(0),
+                                 "orders: 1,53,100:2000:300");
+  add_list<std::vector<index_t>>(app, "--tile", sweep.tiles, "0", integers_from(0),
+                                 "tile widths; 0 lets the library choose");
+  add_list<std::vector<index_t>>(app, "--ranks", sweep.ranks, "1,2,4", integers_from(1),
+                                 "numbers of ranks");
+  if (takes_rhs) {
+    add_list<std::vector<index_t>>(app, "--rhs", sweep.rhs, "1", integers_from(0),
+                                   "numbers of right-hand sides");
+  }
+  std::string kinds = "kinds of matrices:";
+  for (const jaxmg_testing::Kind kind : jaxmg_testing::all_kinds) {
+    kinds += std::string("\n") + to_string(kind) + ": " + description(kind);
+  }
+  add_list<std::vector<jaxmg_testing::Kind>>(app, "--kind", sweep.kinds, "spd", parse_kinds, kinds);
+  add_list<std::vector<double>>(app, "--kappa", sweep.kappas, "1e4", parse_kappas,
+                                "condition numbers; lowered to 0.1/eps, for kernels to 1e14 or "
+                                "1e7, where they are larger");
+  add_list<std::vector<bool>>(app, "--memory", sweep.reads_peers_directly, "shared", parse_memory,
+                              "shared: ranks read each other's memory; separate: they pull copies");
+  app.add_option("--device", "where to run; this version has cpu")
+      ->check(CLI::IsMember({"cpu"}))
+      ->default_str("cpu");
+  app.add_option("--seed", sweep.seed, "seed of matrices and right-hand sides")
+      ->capture_default_str();
+  app.add_option("--chaos", sweep.chaos, "seed of random delays in the CPU's queues; 0: none")
+      ->capture_default_str();
+  app.add_option("--repeat", sweep.repeat, "repetitions of a case; the shortest time is shown")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--check", [&sweep](const std::string& answer) { sweep.check = answer == "y"; },
+         "compute residuals, y or n; info is always checked")
+      ->check(CLI::IsMember({"y", "n"}))
+      ->default_str("y");
+  app.add_option("--json", json_path, "also write one JSON object a case to this file");
+}
+
+Outcome run(const Routine& routine, const Case& c) {
+  try {
+    return routine.run(c);
+  } catch (const std::exception& error) {
+    Outcome outcome;
+    outcome.tile = c.tile;
+    outcome.failure = error.what();
+    return outcome;
+  }
+}
+
+int run_sweep(const Routine& routine, const Sweep& sweep, const std::string& json_path) {
+  jaxmg::set_cpu_chaos(sweep.chaos);
+  Report report(routine, sweep.chaos, json_path);
+  print_preamble(sweep.chaos);
+  report.print_header();
+  for (const Case& c : sweep.cases()) report.add(c, run(routine, c));
+  report.print_summary();
+  return report.failures() == 0 ? 0 : some_case_failed;
+}
+
+int main(int argc, char** argv) {
+  CLI::App app("Runs a routine of jaxmg on many matrices and checks each result.", "jaxmg_tester");
+  app.set_version_flag("--version", "jaxmg_tester " JAXMG_VERSION);
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Residuals are LAPACK's, scaled by n eps. Exits with 0 if all cases pass, with 1 if any "
+      "fails, with 2 for bad arguments.");
+  Sweep sweep;
+  std::string json_path;
+  for (const Routine& routine : routines()) {
+    add_options(*app.add_subcommand(routine.name, routine.description), sweep, json_path,
+                routine.takes_rhs);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : bad_arguments;
+  }
+  try {
+    for (const Routine& routine : routines()) {
+      if (app.got_subcommand(routine.name)) return run_sweep(routine, sweep, json_path);
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return bad_arguments;
+  }
+  std::fprintf(stderr, "Which routine? Expected one of:");
+  for (const Routine& routine : routines()) std::fprintf(stderr, " %s", routine.name);
+  std::fprintf(stderr, "\nRun with --help for more information.\n");
+  return bad_arguments;
+}
+
+}  // namespace
+}  // namespace jaxmg_tester
+
+int main(int argc, char** argv) { return jaxmg_tester::main(argc, argv); }

@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/cholesky_plan.hpp"
+#include "device/cpu/backend.hpp"
+
+namespace jaxmg {
+namespace {
+
+using Backend = cpu::Backend;
+
+template <class T>
+class CholeskyPlan : public ::testing::Test {};
+using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
+TYPED_TEST_SUITE(CholeskyPlan, Scalars);
+
+struct Range {
+  const std::byte* begin;
+  const std::byte* end;
+};
+
+template <class T>
+Range range(const T* data, index_t count) {
+  const auto* begin = reinterpret_cast<const std::byte*>(data);
+  return {begin, begin + static_cast<std::size_t>(count) * sizeof(T)};
+}
+template <class T>
+Range range(MatrixView<T> view) {
+  return range(view.data, view.ld * view.cols);
+}
+
+template <class T>
+std::vector<Range> ranges(const CholeskyWorkspace<Backend, T>& work, int ranks) {
+  std::vector<Range> all = {range(work.matrix),
+                            range(work.staging),
+                            range(work.ring[0]),
+                            range(work.ring[1]),
+                            range(work.U),
+                            range(work.scalars.info, 1),
+                            range(work.scalars.infos, ranks),
+                            range(work.scalars.share, 1),
+                            range(work.scalars.shares, ranks),
+                            range(work.scalars.logdet, 1)};
+  all.erase(std::remove_if(all.begin(), all.end(), [](Range r) { return r.begin == r.end; }),
+            all.end());
+  std::sort(all.begin(), all.end(), [](Range a, Range b) { return a.begin < b.begin; });
+  return all;
+}
+
+TYPED_TEST(CholeskyPlan, WorkspaceIsDisjointAndWithinWhatWasAskedFor) {
+  using T = TypeParam;
+  using Workspace = CholeskyWorkspace<Backend, T>;
+  for (const int ranks : {1, 2, 3, 8}) {
+    for (const index_t local : {0, 1, 5, 40}) {
+      for (const index_t tile : {1, 5, 64}) {
+        for (const bool in_place : {false, true}) {
+          for (const bool direct : {false, true}) {
+            const index_t columns = ranks * local;
+            const CholeskyProblem problem{
+                columns, std::max<index_t>(columns - 2, 0), ranks, tile, 3, in_place};
+            const std::size_t bytes = Workspace::bytes(problem, direct);
+            std::vector<std::byte> block(bytes + 1);
+            Arena arena(block.data() + 1);  // XLA promises no alignment of ours
+            const std::vector<Range> all =
+                ranges<T>(Workspace::carve(arena, problem, direct), ranks);
+            ASSERT_GE(all.front().begin, block.data() + 1);
+            ASSERT_LE(all.back().end, block.data() + block.size());
+            for (std::size_t i = 1; i < all.size(); ++i) ASSERT_LE(all[i - 1].end, all[i].begin);
+          }
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(CholeskyPlan, WorkspaceHasWhatTheFormOfTheCallNeeds) {
+  using T = TypeParam;
+  const auto carve = [](const CholeskyProblem& problem, bool direct) {
+    Arena arena;
+    return CholeskyWorkspace<Backend, T>::carve(arena, problem, direct);
+  };
+  const auto copied = carve({48, 47, 4, 5, 2, false}, false);
+  EXPECT_EQ(copied.matrix.rows, 48);
+  EXPECT_EQ(copied.matrix.cols, 12);
+  EXPECT_GE(copied.matrix.ld, 48);
+  EXPECT_EQ(copied.matrix.ld * static_cast<index_t>(sizeof(T)) % 128, 0);
+  EXPECT_TRUE(copied.staging.empty());
+  EXPECT_EQ(copied.ring[1].cols, 5);
+  EXPECT_EQ(copied.U.rows, 2);
+  EXPECT_EQ(copied.U.cols, 47);
+
+  const auto donated = carve({48, 47, 4, 5, 2, true}, true);
+  EXPECT_TRUE(donated.matrix.empty());
+  EXPECT_EQ(donated.staging.rows, 48);
+  EXPECT_GE(donated.staging.cols, staging_columns(BlockCyclic(48, 4, 5)));
+  EXPECT_TRUE(donated.ring[0].empty()) << "peers are read where they are";
+}
+
+TEST(CholeskyProblem, ValidatesItsSizes) {
+  EXPECT_NO_THROW(validate({48, 47, 4, 5, 0, false}));
+  EXPECT_NO_THROW(validate({0, 0, 4, 5, 0, false}));
+  EXPECT_THROW(validate({48, 47, 4, 5, -1, false}), InvalidArgument);
+  EXPECT_THROW(validate({48, 49, 4, 5, 0, false}), InvalidArgument);
+  EXPECT_THROW(validate({47, 47, 4, 5, 0, false}), InvalidArgument);
+  EXPECT_THROW(validate({48, 47, 0, 5, 0, false}), InvalidArgument);
+  EXPECT_THROW(validate({48, 47, 4, 0, 0, false}), InvalidArgument);
+}
+
+TEST(DefaultCholeskyTile, IsAtLeastOneAndLeavesNoSliver) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::c64, DType::c128}) {
+    for (const int ranks : {1, 2, 7, 8}) {
+      for (const index_t local : {0, 1, 31, 33, 255, 257, 1000, 4096}) {
+        const index_t tile = default_cholesky_tile(dtype, local * ranks, ranks);
+        ASSERT_GE(tile, 1);
+        ASSERT_LE(tile, 256);
+        if (local > tile) {
+          const index_t last = local % tile;
+          EXPECT_TRUE(last == 0 || last >= tile / 2) << local << " columns a rank, tile " << tile;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace jaxmg

@@ -1,0 +1,185 @@
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "device/cpu/backend.hpp"
+#include "team/jobs.hpp"
+#include "team/rank.hpp"
+
+namespace jaxmg {
+namespace {
+
+using Backend = cpu::Backend;
+using CpuRank = Rank<Backend>;
+
+struct Case {
+  int ranks;
+  bool reads_peers_directly;
+};
+
+/// Every team under random scheduling.
+class RankOfTeam : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override { cpu::set_chaos({11, 50}); }
+  void TearDown() override { cpu::set_chaos({}); }
+
+  int ranks() const { return GetParam().ranks; }
+  std::size_t count() const { return static_cast<std::size_t>(ranks()); }
+
+  void run(const RankProgram<Backend>& program) const {
+    TeamOptions options;
+    options.reads_peers_directly = GetParam().reads_peers_directly;
+    run_team(ranks(), program, options);
+  }
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const int ranks : {1, 2, 3, 4, 7, 8}) {
+    for (const bool direct : {true, false}) all.push_back({ranks, direct});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Teams, RankOfTeam, ::testing::ValuesIn(cases()), [](const auto& info) {
+  return std::to_string(info.param.ranks) + (info.param.reads_peers_directly ? "Direct" : "Pulled");
+});
+
+TEST_P(RankOfTeam, Broadcast) {
+  constexpr index_t rows = 5, cols = 3, ld = 8, rounds = 20;
+  using Storage = std::vector<float>;
+  const Storage empty(ld * cols);
+  std::vector<Storage> mine(count(), empty), staging(count(), empty), sum(count(), empty);
+  run([&](CpuRank& rank) {
+    const auto view = [&](std::vector<Storage>& of) {
+      return MatrixView<float>(of[static_cast<std::size_t>(rank.index())].data(), rows, cols, ld);
+    };
+    cpu::Event read;
+    for (int round = 0; round < rounds; ++round) {
+      const int owner = round % rank.size();
+      if (owner == rank.index()) {
+        rank.barrier(rank.panel());
+        Backend::fill<float>(rank.panel(), static_cast<float>(round + 1), view(mine));
+      } else {
+        rank.barrier(rank.panel());
+      }
+      rank.copies().wait(read);
+      const auto got = rank.broadcast<float>(owner, rank.panel(), view(mine), view(staging));
+      const bool in_place = owner == rank.index() || rank.reads_peers_directly();
+      const auto holder = in_place ? owner : rank.index();
+      EXPECT_EQ(got.view.data,
+                (in_place ? mine : staging)[static_cast<std::size_t>(holder)].data());
+      rank.bulk().wait(got.ready);
+      Backend::add<float>(rank.bulk(), got.view, view(sum));
+      read = rank.bulk().record();
+      rank.panel().wait(read);  // the next round's barrier keeps the owner from writing before
+    }
+  });
+  for (Storage& of : sum) {
+    for (index_t j = 0; j < cols; ++j) {
+      for (index_t i = 0; i < ld; ++i) {
+        const float expected = i < rows ? rounds * (rounds + 1) / 2 : 0;
+        EXPECT_EQ(of[static_cast<std::size_t>(i + j * ld)], expected);
+      }
+    }
+  }
+}
+
+TEST_P(RankOfTeam, AllGather) {
+  std::vector<double> mine(count());
+  std::vector<std::vector<double>> gathered(count(), mine);
+  run([&](CpuRank& rank) {
+    const auto r = static_cast<std::size_t>(rank.index());
+    Backend::fill<double>(rank.panel(), 10 + rank.index(), {&mine[r], 1, 1, 1});
+    rank.all_gather(rank.panel(), &mine[r], gathered[r].data());
+  });
+  std::vector<double> expected(count());
+  std::iota(expected.begin(), expected.end(), 10);
+  for (const auto& of_rank : gathered) EXPECT_EQ(of_rank, expected);
+}
+
+TEST_P(RankOfTeam, AllReduceInfoIsTheSmallestFailure) {
+  for (const bool fails : {false, true}) {
+    std::vector<std::int32_t> info(count()), result(count(), -1);
+    std::vector<std::vector<std::int32_t>> gathered(count(), info);
+    run([&](CpuRank& rank) {
+      const auto r = static_cast<std::size_t>(rank.index());
+      // Rank 0 alone has none, unless it is alone.
+      const std::int32_t own =
+          fails && (r > 0 || rank.size() == 1) ? 50 - static_cast<std::int32_t>(r) : 0;
+      Backend::fill<std::int32_t>(rank.panel(), own, {&info[r], 1, 1, 1});
+      rank.all_reduce_info(rank.panel(), &info[r], gathered[r].data(), &result[r]);
+    });
+    for (const std::int32_t of_rank : result) EXPECT_EQ(of_rank, fails ? 51 - ranks() : 0);
+  }
+}
+
+TEST_P(RankOfTeam, AllReduceSumIsTheSameToTheLastBit) {
+  std::vector<double> value(count()), result(count());
+  std::vector<std::vector<double>> gathered(count(), value);
+  run([&](CpuRank& rank) {
+    const auto r = static_cast<std::size_t>(rank.index());
+    Backend::fill<double>(rank.bulk(), 1.0 / (3 + rank.index()), {&value[r], 1, 1, 1});
+    rank.all_reduce_sum(rank.bulk(), &value[r], gathered[r].data(), &result[r]);
+  });
+  double expected = 0;
+  for (int r = 0; r < ranks(); ++r) expected += 1.0 / (3 + r);
+  for (const double of_rank : result) EXPECT_EQ(of_rank, expected);
+}
+
+TEST_P(RankOfTeam, BarrierComesAfterWhatAllRanksGave) {
+  constexpr int rounds = 10;
+  std::vector<int> counters(count(), 0);
+  std::vector<bool> seen_all(count() * rounds, false);
+  std::vector<std::vector<char>> complete(count(), std::vector<char>(rounds, 0));
+  run([&](CpuRank& rank) {
+    const auto r = static_cast<std::size_t>(rank.index());
+    for (std::size_t round = 0; round < rounds; ++round) {
+      rank.bulk().enqueue([&counters, r] { ++counters[r]; });
+      rank.barrier(rank.bulk());
+      rank.bulk().enqueue([&, r, round] {
+        bool all = true;
+        for (const int counter : counters) all = all && counter == static_cast<int>(round) + 1;
+        complete[r][round] = all ? 1 : 0;
+      });
+      rank.barrier(rank.bulk());
+    }
+  });
+  for (const auto& of_rank : complete) {
+    for (const char all : of_rank) EXPECT_TRUE(all);
+  }
+}
+
+TEST_P(RankOfTeam, PostedDataMayBeTakenFromAnotherQueue) {
+  std::vector<int> box(count(), 0);
+  std::vector<int> got(count(), 0);
+  run([&](CpuRank& rank) {
+    const auto r = static_cast<std::size_t>(rank.index());
+    const index_t tags = rank.reserve(2);
+    EXPECT_EQ(rank.reserve(1), tags + 2);
+    rank.panel().enqueue([&box, r] { box[r] = static_cast<int>(r) + 1; });
+    rank.post(tags + 1, &box[r], rank.panel());
+    const int next = (rank.index() + 1) % rank.size();
+    const int* theirs = rank.take<int>(next, tags + 1, rank.bulk());
+    rank.bulk().enqueue([&got, r, theirs] { got[r] = *theirs; });
+  });
+  for (int r = 0; r < ranks(); ++r) {
+    EXPECT_EQ(got[static_cast<std::size_t>(r)], (r + 1) % ranks() + 1);
+  }
+}
+
+TEST(RankSynchronize, DrainsAllQueuesAndThrowsTheFirstError) {
+  TeamCall<Backend> team(1, {});
+  cpu::set_permits(2);
+  CpuRank rank(team, 0);
+  bool done = false;
+  rank.copies().enqueue([] { throw std::runtime_error("copies"); });
+  rank.bulk().enqueue([&done] { done = true; });
+  EXPECT_THROW(rank.synchronize(), std::runtime_error);
+  EXPECT_TRUE(done);
+  rank.synchronize();
+}
+
+}  // namespace
+}  // namespace jaxmg

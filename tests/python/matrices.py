@@ -1,0 +1,49 @@
+"""Test matrices, placements and LAPACK's scaled residuals."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+
+def random_matrix(rows, cols, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, cols))
+    if np.issubdtype(dtype, np.complexfloating):
+        x = x + 1j * rng.standard_normal((rows, cols))
+    return x.astype(dtype)
+
+
+def spd(n, dtype, seed=0, kappa=1e3):
+    """Hermitian positive definite with a geometric spectrum from 1 to 1 / kappa."""
+    q, _ = np.linalg.qr(random_matrix(n, n, np.complex128 if np.dtype(dtype).kind == "c" else float, seed))
+    a = (q * np.geomspace(1, 1 / kappa, n)) @ q.conj().T
+    return ((a + a.conj().T) / 2).astype(dtype)
+
+
+def norm1(x):
+    return np.max(np.abs(np.asarray(x)).sum(axis=0), initial=0)
+
+
+def residual(a, x, b):
+    """||b - A x||_1 / (n eps ||A||_1 ||x||_1), computed in double precision."""
+    wide = np.complex128 if np.iscomplexobj(a) else np.float64
+    a64, x64, b64 = (np.asarray(y, wide) for y in (a, x, b))
+    scale = len(a64) * np.finfo(np.asarray(a).dtype).eps * norm1(a64) * norm1(x64)
+    return norm1(b64 - a64 @ x64) / scale if scale else norm1(b64 - a64 @ x64)
+
+
+def cpu_mesh(shape=(8,), names=("x",), devices=None, axis_type=None):
+    """A mesh over the first CPU devices, or over `devices` by number, in that order."""
+    count = int(np.prod(shape))
+    chosen = [jax.devices()[i] for i in (devices or range(count))]
+    kinds = {} if axis_type is None else {"axis_types": (axis_type,) * len(names)}
+    return Mesh(np.array(chosen).reshape(shape), names, **kinds)
+
+
+def by_rows(x, mesh, axes="x"):
+    return jax.device_put(x, NamedSharding(mesh, P(axes, *[None] * (x.ndim - 1))))
+
+
+def everywhere(x, mesh):
+    return jax.device_put(x, NamedSharding(mesh, P()))

@@ -1,0 +1,102 @@
+"""Several meshes: further axes, sub-meshes, devices in another order, several in one program."""
+
+import threading
+
+import jax
+import jaxmg
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+
+N, T = 96, 8
+A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
+
+
+@pytest.mark.parametrize("spec", [P("x", None), P("y", None), P(("x", "y"), None), P(("y", "x"), None)])
+def test_further_axes(spec, axis_type):
+    """Devices along axes that A is not sharded over are teams of their own."""
+    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=axis_type)
+    a = jax.device_put(A, NamedSharding(mesh, spec))
+    for call in (jaxmg.potrs, jax.jit(lambda a, b: jaxmg.potrs(a, b, T, mesh, spec))):
+        x = call(a, everywhere(B, mesh))
+        assert residual(A, x, B) < 10
+        assert len(x.addressable_shards) == 8
+        assert all(np.array_equal(s.data, x) for s in x.addressable_shards)
+
+
+def test_three_axes():
+    mesh = cpu_mesh((2, 2, 2), ("host", "gpu", "batch"))
+    a = jax.device_put(A, NamedSharding(mesh, P(("host", "gpu"), None)))
+    x = jax.jit(lambda a: jaxmg.potrs(a, B, T, mesh, P(("host", "gpu"), None)))(a)
+    assert residual(A, x, B) < 10
+
+
+ORDERS = [(0, 1, 2, 3), (4, 5, 6, 7), (3, 2, 1, 0)]
+
+
+def test_one_jitted_function_on_three_device_sets(axis_type):
+    """One trace and one lowering serve all of them: ranks are operands, not attributes."""
+    shape = AbstractMesh((4,), ("x",), axis_types=(axis_type,))
+    solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, T, shape, P("x", None), True))
+    for _ in range(3):
+        for order in ORDERS:
+            mesh = cpu_mesh((4,), devices=order, axis_type=axis_type)
+            x, status = solve(by_rows(A, mesh), everywhere(B, mesh))
+            assert residual(A, x, B) < 10 and int(status) == 0
+            assert x.sharding.device_set == set(mesh.devices.flat)
+
+
+def test_sub_meshes_in_turn():
+    for devices in [(0,), (7,), (2, 5), (6, 1, 4), tuple(range(8)), tuple(reversed(range(8)))]:
+        mesh = cpu_mesh((len(devices),), devices=devices)
+        assert residual(A, jaxmg.potrs(by_rows(A, mesh), B, T), B) < 10
+
+
+@pytest.mark.parametrize("same_devices", [False, True])
+def test_two_threads(same_devices):
+    """Two meshes, from two Python threads at once: disjoint devices, and the same in another order."""
+    orders = [(0, 1, 2, 3), (3, 2, 1, 0) if same_devices else (4, 5, 6, 7)]
+    failures = []
+
+    def work(order, seed):
+        try:
+            mesh = cpu_mesh((4,), devices=order)
+            a, b = spd(N, np.float64, seed), random_matrix(N, 1, np.float64, seed)
+            solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, T, mesh, P("x", None)))
+            sharded = by_rows(a, mesh), everywhere(b, mesh)
+            for _ in range(50):
+                assert residual(a, solve(*sharded), b) < 10
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(o, i)) for i, o in enumerate(orders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+
+
+def test_two_meshes_over_the_same_devices_in_one_program():
+    flat, grid = cpu_mesh(), cpu_mesh((4, 2), ("p", "q"))
+
+    @jax.jit
+    def both(a, b):
+        x = jaxmg.potrs(a, b, T, flat, P("x", None))
+        y = jaxmg.potrs(a, x, T, grid, P("p", None))
+        return x, jaxmg.potrs(a, y, T, grid, P(("p", "q"), None))
+
+    x, z = both(by_rows(A, flat), everywhere(B, flat))
+    assert residual(A, x, B) < 10
+    expected = np.linalg.solve(A, np.linalg.solve(A, x))
+    assert np.abs(z - expected).max() < 1e-6 * np.abs(expected).max()
+
+
+def test_columns_and_blocks_are_resharded():
+    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=AxisType.Auto)
+    for spec in (P(None, "x"), P("x", "y"), P("y", "x"), P(None, ("x", "y"))):
+        a = jax.device_put(A, NamedSharding(mesh, spec))
+        assert residual(A, jaxmg.potrs(a, B, T), B) < 10
+        assert residual(A, jaxmg.potrs(a, B, T, donate=True), B) < 10
