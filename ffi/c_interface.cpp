@@ -4,6 +4,7 @@
 #include <string>
 
 #include "api/cholesky_plan.hpp"
+#include "call.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "team/mailbox.hpp"
@@ -42,6 +43,9 @@ void jaxmg_set_blas(const void* const* pointers, const char* name) {
   std::memcpy(&table, pointers, sizeof table);
   jaxmg::cpu::set_blas(table, name);
 }
+
+/// For tests: rank `rank` of the next call fails.
+void jaxmg_inject_fault(std::int32_t rank) { jaxmg::ffi::inject_fault(rank); }
 
 /// The tile that potrf and potrs take by default. `dtype` as in jaxmg::DType.
 std::int64_t jaxmg_default_cholesky_tile(std::int32_t dtype, std::int64_t columns,

@@ -1,9 +1,26 @@
 #include "call.hpp"
 
+#include <atomic>
 #include <exception>
 #include <new>
 
 namespace jaxmg::ffi {
+namespace {
+
+std::atomic<int> faulty_rank{-1};
+
+}  // namespace
+
+void inject_fault(int rank) { faulty_rank = rank; }
+
+RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend> program) {
+  int expected = rank;
+  if (!faulty_rank.compare_exchange_strong(expected, -1)) return program;
+  return [](Rank<cpu::Backend>& self) {
+    self.panel().enqueue([] { throw Error("injected fault"); });
+    self.synchronize();
+  };
+}
 
 xf::Error to_ffi_error(const std::exception_ptr& error) {
   try {

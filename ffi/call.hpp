@@ -63,6 +63,12 @@ inline CallSite call_site(xf::RunId run, const CallAttributes& attributes, xf::A
 /// XLA's error code for what was thrown.
 xf::Error to_ffi_error(const std::exception_ptr& error);
 
+/// For tests: the next call's `rank` fails in the middle, its peers being at work. -1: none.
+void inject_fault(int rank);
+
+/// `program`, or one that fails if a fault has been injected for `rank`.
+RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend> program);
+
 /// Joins the call; the future completes when this rank is done, on the rank's own thread.
 /// `make_program` validates this rank's operands and returns its program; if it throws, the whole
 /// call fails with that on every rank.
@@ -72,7 +78,7 @@ xf::Future join(const CallSite& site, std::string call, MakeProgram make_program
   xf::Future future(*promise);
   Arrival arrival{site.rank, site.size, std::move(call), {}, nullptr};
   try {
-    arrival.task.program = make_program();
+    arrival.task.program = with_injected_fault(site.rank, make_program());
   } catch (...) {
     arrival.failure = std::current_exception();
   }

@@ -24,6 +24,11 @@ class JAXMG_EXPORT OutOfMemory : public Error {
   using Error::Error;
 };
 
+/// A device or one of its libraries failed.
+class JAXMG_EXPORT DeviceError : public Error {
+  using Error::Error;
+};
+
 /// Ranks did not meet in time.
 class JAXMG_EXPORT TimeOut : public Error {
   using Error::Error;

@@ -41,8 +41,8 @@ def as_array(routine: str, name: str, x: Any) -> jax.Array:
 def check_square(routine: str, a: jax.Array) -> None:
     if a.ndim != 2:
         raise ValueError(
-            f"{routine}: a: expected a rank-2 matrix A, got {describe(a)} of rank {a.ndim}; a batch "
-            "of matrices is solved one by one (jax.lax.map)"
+            f"{routine}: a: expected a rank-2 matrix A, got {describe(a)} of rank {a.ndim}; a "
+            "batch of matrices is solved one by one (jax.lax.map)"
         )
     if a.shape[0] != a.shape[1]:
         raise ValueError(f"{routine}: a: expected A to be square, got {describe(a)}")
@@ -95,7 +95,7 @@ def check_order(routine: str, storage: int, n: Any) -> int:
         ) from None
     if not 0 <= value <= storage:
         raise ValueError(
-            f"{routine}: n: expected the true order of a matrix with {storage} rows of storage, got "
-            f"{value}; leave n out if nothing is padded"
+            f"{routine}: n: expected the true order of a matrix with {storage} rows of storage, "
+            f"got {value}; leave n out if nothing is padded"
         )
     return value

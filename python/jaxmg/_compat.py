@@ -13,14 +13,17 @@ from jax.sharding import PartitionSpec as P
 try:  # jax >= 0.7
     from jax.sharding import reshard as _reshard
 except ImportError:
-    from jax.experimental.shard import reshard as _reshard  # type: ignore[no-redef]
+    from jax.experimental.shard import (  # type: ignore[import-not-found,no-redef]
+        reshard as _reshard,
+    )
 
 try:  # jax >= 0.7
     from jax.sharding import use_abstract_mesh as _use_abstract_mesh
 except ImportError:
-    from jax._src.mesh import use_abstract_mesh as _use_abstract_mesh  # type: ignore[no-redef]
+    from jax._src.mesh import use_abstract_mesh as _use_abstract_mesh
 
-_set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh
+_sharding: Any = jax.sharding
+_set_mesh: Any = jax.set_mesh if hasattr(jax, "set_mesh") else _sharding.use_mesh
 
 
 def shard_map(

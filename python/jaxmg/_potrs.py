@@ -19,6 +19,7 @@ from ._arguments import (
     check_right_hand_side,
     check_square,
     check_tile,
+    describe,
 )
 from ._layout import AnyMesh, Layout, known_sharding, resolve
 
@@ -94,9 +95,14 @@ def _potrs_global(a: jax.Array, b: jax.Array, layout: Layout, options: Options) 
         mine = lax.axis_index(layout.axes) * rows
         return out._replace(x=lax.dynamic_slice_in_dim(out.x, mine, rows))
 
-    x_spec = P(layout.rows[0]) if options.x_by_rows else P()
+    x_spec: Any = P(layout.rows[0]) if options.x_by_rows else P()
+    everywhere: Any = P()
+    by_rows: Any = layout.rows
     solve = _compat.shard_map(
-        local, layout.mesh, (layout.rows, P()), Outcome(x_spec, P(), P(), layout.rows)
+        local,
+        layout.mesh,
+        (by_rows, everywhere),
+        Outcome(x_spec, everywhere, everywhere, by_rows),
     )
     return solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
 
@@ -174,8 +180,9 @@ def potrs(
 ) -> Any:
     r"""Solves :math:`A x = b` for a Hermitian positive definite A that is spread over devices.
 
-    Factors :math:`A = U^H U` (LAPACK ``potrf``, ``potrs``): ``n**3 / 3 + 2 * n**2 * k`` flops, times
-    4 for complex dtypes. Works eagerly, under ``jit`` and inside ``scan``, ``fori_loop`` and ``cond``.
+    Factors :math:`A = U^H U` (LAPACK ``potrf``, ``potrs``): ``n**3 / 3 + 2 * n**2 * k`` flops,
+    times 4 for complex dtypes. Works eagerly, under ``jit`` and inside ``scan``, ``fori_loop`` and
+    ``cond``; has neither derivatives nor ``vmap`` yet.
 
     Args:
       a: ``(N, N)`` float32, float64, complex64 or complex128. Only its upper triangle is read. Rows
@@ -184,8 +191,8 @@ def potrs(
         `a` replicated, or in padded storage with ``n=``.
       b: ``(N,)`` or ``(N, k)`` of A's dtype, replicated or sharded; ``n`` rows do as well.
       T_A: tile size; chosen if left out.
-      mesh: a concrete or abstract mesh. If left out: that of ``a.sharding``, of ``jax.typeof(a)``, or
-        the context's, in this order.
+      mesh: a concrete or abstract mesh. If left out: that of ``a.sharding``, of
+        ``jax.typeof(a)``, or the context's, in this order.
       in_specs: the spec of A: ``P("x", None)``, a 1-tuple of it, or the pair ``(spec of A, spec of
         b)``. If left out: that of `a` where it is known, else rows over all axes of the mesh.
       return_status: also return the status.
@@ -197,11 +204,12 @@ def potrs(
       return_info: also return the info.
 
     Returns:
-      ``x[, logdet][, status][, info]``. ``x`` has the shape of `b`, and its sharding if `b` is a
-      concrete row-sharded array, else it is replicated; rows from ``n`` on are zero. ``logdet`` is a
-      scalar of A's real dtype. ``status`` is an int32 scalar, 7 if A is not positive definite, else
-      0; ``info``, int32, is then the order of the first minor that is not positive definite (LAPACK),
-      else 0. If it is not 0, every entry of ``x`` and ``logdet`` is NaN.
+      ``x[, logdet][, status][, info]``. ``x`` has the shape of `b`. It is sharded by rows where `b`
+      is known to be, over the axes of A's rows (an array outside ``jit``, or Explicit axes), else
+      replicated; rows from ``n`` on are zero. ``logdet`` is a scalar of A's real dtype. ``status``
+      is an int32 scalar, 7 if A is not positive definite, else 0; ``info``, int32, is then the
+      order of the first minor that is not positive definite (LAPACK), else 0. If it is not 0, every
+      entry of ``x`` and ``logdet`` is NaN.
 
     Raises:
       TypeError, ValueError: an argument is wrong; raised before any work on devices.
@@ -212,10 +220,10 @@ def potrs(
       >>> import jax, jax.numpy as jnp, jaxmg
       >>> from jax.sharding import NamedSharding, PartitionSpec as P
       >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
-      >>> a = jax.device_put(jnp.diag(jnp.arange(1.0, 17.0)), NamedSharding(mesh, P("x", None)))
+      >>> a = jax.device_put(jnp.diag(jnp.array([1.0, 4.0] * 8)), NamedSharding(mesh, P("x", None)))
       >>> x = jaxmg.potrs(a, jnp.ones(16), mesh=mesh, in_specs=P("x", None))
       >>> print(x[:4])
-      [1.         0.5        0.33333334 0.25      ]
+      [1.   0.25 1.   0.25]
     """
     del pad
     if _compat.manual_axes():
@@ -281,11 +289,21 @@ def potrs_jit_ctx(
       return_logdet: also return the log-determinant.
 
     Returns:
-      ``(work, x[, logdet], status)``: ``work`` has the shape and the sharding of A and holds what the
-      factorisation left there; the others are as in `potrs`.
+      ``(work, x[, logdet], status)``: ``work`` has the shape and the sharding of A and holds what
+      the factorisation left there; the others are as in `potrs`.
 
     Raises:
       TypeError, ValueError: as in `potrs`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jax.device_put(4 * jnp.eye(16), NamedSharding(mesh, P("x", None)))
+      >>> solve = jax.jit(lambda a, b: jaxmg.potrs_jit_ctx(a, b, mesh=mesh), donate_argnums=0)
+      >>> work, x, status = solve(a, jnp.ones(16))
+      >>> print(x[:4], int(status), a.is_deleted())
+      [0.25 0.25 0.25 0.25] 0 True
     """
     del pad
     out = _call(
@@ -299,8 +317,8 @@ def potrs_shardmap_ctx(
     a: jax.Array,
     b: jax.Array,
     T_A: int | None = None,
-    return_logdet: bool = False,
-    pad: bool = True,
+    return_logdet: bool | AnyMesh = False,
+    pad: bool | P = True,
     *,
     axis_name: str | tuple[str, ...] | None = None,
     mesh: AnyMesh | None = None,
@@ -319,8 +337,8 @@ def potrs_shardmap_ctx(
       T_A, n: as in `potrs`.
       return_logdet: also return the log-determinant.
       pad: taken for compatibility.
-      axis_name: the mesh axis, or axes, that A's rows are sharded over; needed only if more than one
-        axis is manual. Devices along the other axes are teams of their own.
+      axis_name: the mesh axis, or axes, that A's rows are sharded over; needed only if more than
+        one axis is manual. Devices along the other axes are teams of their own.
       mesh, in_specs, matrix_specs: for global arrays only, as in `potrs`.
 
     Returns:
@@ -329,7 +347,23 @@ def potrs_shardmap_ctx(
 
     Raises:
       TypeError, ValueError: as in `potrs`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jax.device_put(4 * jnp.eye(16), NamedSharding(mesh, P("x", None)))
+      >>> def local(a, b):
+      ...     x, status = jaxmg.potrs_shardmap_ctx(a, b)
+      ...     return x
+      >>> specs = {"in_specs": (P("x", None), P()), "out_specs": P(), "check_vma": False}
+      >>> solve = jax.shard_map(local, mesh=mesh, **specs)
+      >>> print(solve(a, jnp.ones(16))[:4])
+      [0.25 0.25 0.25 0.25]
     """
+    if isinstance(return_logdet, AnyMesh):  # 1.x: (a, b, T_A, mesh, matrix_specs)
+        mesh, return_logdet = return_logdet, False
+        matrix_specs, pad = (pad, True) if not isinstance(pad, bool) else (matrix_specs, pad)
     manual = _compat.manual_axes()
     if not manual:
         if axis_name is not None:
@@ -344,8 +378,7 @@ def potrs_shardmap_ctx(
             mesh,
             matrix_specs,
             in_specs=in_specs,
-            return_logdet=return_logdet,
-            pad=pad,
+            return_logdet=bool(return_logdet),
             n=n,
         )
     routine = "potrs_shardmap_ctx"
@@ -355,8 +388,9 @@ def potrs_shardmap_ctx(
     ranks = lax.axis_size(axes)
     if a.ndim != 2 or a.shape[0] * ranks != a.shape[1]:
         raise ValueError(
-            f"{routine}: a: expected this device's rows of a square matrix, N / {ranks} x N, a rank-2 "
-            f"matrix A, got {describe(a)}; use in_specs=P({axes[0]!r}, None) in the shard_map"
+            f"{routine}: a: expected this device's rows of a square matrix, N / {ranks} x N, a "
+            f"rank-2 matrix A, got {describe(a)}; use in_specs=P({axes[0]!r}, None) in the "
+            "shard_map"
         )
     order = check_order(routine, a.shape[1], n)
     check_right_hand_side(routine, a, b, {order, a.shape[1]})

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "device/cpu/queue.hpp"
+
 namespace jaxmg {
 namespace {
 
@@ -32,6 +34,7 @@ milliseconds arrival_timeout() {
 struct Gathering {
   explicit Gathering(const Arrival& first)
       : call(first.call),
+        size(first.size),
         tasks(static_cast<std::size_t>(first.size)),
         here(static_cast<std::size_t>(first.size), false),
         begun(Clock::now()),
@@ -46,6 +49,7 @@ struct Gathering {
   }
 
   std::string call;
+  int size;
   std::vector<RankTask> tasks;
   std::vector<bool> here;
   std::size_t count = 0;
@@ -112,13 +116,16 @@ class Rendezvous {
 
   Gathering& join(Site& site, const Arrival& arrival) {
     const auto rank = static_cast<std::size_t>(arrival.rank);
-    if (site.visits.size() < static_cast<std::size_t>(arrival.size)) {
-      site.visits.resize(static_cast<std::size_t>(arrival.size), 0);
-    }
+    if (site.visits.size() <= rank) site.visits.resize(rank + 1, site.first);
     const std::int64_t visit = site.visits[rank]++;
     const auto at = static_cast<std::size_t>(visit - site.first);
     while (site.open.size() <= at) site.open.emplace_back(arrival);
-    return site.open[at];
+    Gathering& gathering = site.open[at];
+    if (gathering.here.size() <= rank) {  // of a larger team than the others: it will be refused
+      gathering.here.resize(rank + 1, false);
+      gathering.tasks.resize(rank + 1);
+    }
+    return gathering;
   }
 
   static std::exception_ptr check(const Gathering& gathering, const Arrival& arrival) {
@@ -127,10 +134,14 @@ class Rendezvous {
       return std::make_exception_ptr(
           TeamError(arrival.rank, arrival.size, message_of(arrival.failure)));
     }
-    if (arrival.call == gathering.call) return nullptr;
-    return std::make_exception_ptr(
-        TeamError(arrival.rank, arrival.size,
-                  "it came for " + arrival.call + " while others came for " + gathering.call));
+    if (arrival.call == gathering.call && arrival.size == gathering.size) return nullptr;
+    const auto what = [](const std::string& call, int size) {
+      return call + " on " + std::to_string(size) + " ranks";
+    };
+    return std::make_exception_ptr(TeamError(arrival.rank, arrival.size,
+                                             "it came for " + what(arrival.call, arrival.size) +
+                                                 " while others came for " +
+                                                 what(gathering.call, gathering.size)));
   }
 
   static std::vector<RankTask> take_tasks(Gathering& gathering) {
@@ -229,6 +240,7 @@ class Rendezvous {
 }  // namespace
 
 void arrive(const CallKey& key, Arrival arrival) {
+  cpu::check_process();
   Rendezvous::instance().arrive(key, std::move(arrival));
 }
 

@@ -21,30 +21,23 @@ struct Range {
   const std::byte* end;
 };
 
-template <class T>
-Range range(const T* data, index_t count) {
-  const auto* begin = reinterpret_cast<const std::byte*>(data);
-  return {begin, begin + static_cast<std::size_t>(count) * sizeof(T)};
-}
-template <class T>
-Range range(MatrixView<T> view) {
-  return range(view.data, view.ld * view.cols);
-}
-
+/// The parts of a workspace that hold anything, by address.
 template <class T>
 std::vector<Range> ranges(const CholeskyWorkspace<Backend, T>& work, int ranks) {
-  std::vector<Range> all = {range(work.matrix),
-                            range(work.staging),
-                            range(work.ring[0]),
-                            range(work.ring[1]),
-                            range(work.U),
-                            range(work.scalars.info, 1),
-                            range(work.scalars.infos, ranks),
-                            range(work.scalars.share, 1),
-                            range(work.scalars.shares, ranks),
-                            range(work.scalars.logdet, 1)};
-  all.erase(std::remove_if(all.begin(), all.end(), [](Range r) { return r.begin == r.end; }),
-            all.end());
+  std::vector<Range> all;
+  const auto add = [&all]<class U>(const U* data, index_t count) {
+    const auto* begin = reinterpret_cast<const std::byte*>(data);
+    if (count > 0) all.push_back({begin, begin + static_cast<std::size_t>(count) * sizeof(U)});
+  };
+  for (const MatrixView<T>& view :
+       {work.matrix, work.staging, work.ring[0], work.ring[1], work.U}) {
+    add(view.data, view.ld * view.cols);
+  }
+  add(work.scalars.info, 1);
+  add(work.scalars.infos, ranks);
+  add(work.scalars.share, 1);
+  add(work.scalars.shares, ranks);
+  add(work.scalars.logdet, 1);
   std::sort(all.begin(), all.end(), [](Range a, Range b) { return a.begin < b.begin; });
   return all;
 }

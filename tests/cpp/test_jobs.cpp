@@ -196,10 +196,11 @@ TEST(Jobs, AtMostTwoRunAtOnceFirstComeFirstServed) {
   two_run.wait();
   EXPECT_EQ(running, 2);
   others_may_end.open();  // the first keeps its place, so that the rest run one by one
-  while (true) {
+  const auto all_have_run = [&] {
     const std::lock_guard lock(mutex);
-    if (order.size() == jobs) break;
-  }
+    return order.size() == jobs;
+  };
+  while (!all_have_run()) std::this_thread::sleep_for(1ms);
   first_may_end.open();
   all.wait();
   EXPECT_EQ(most, 2);

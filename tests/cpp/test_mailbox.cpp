@@ -1,3 +1,4 @@
+#include <atomic>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -114,8 +115,7 @@ TEST(Mailbox, MeetTellsAllTheSameAndLetsNobodyGoBefore) {
     told[3] = box.meet();
     for (std::thread& rank : ranks) rank.join();
     for (const std::exception_ptr& outcome : told) {
-      ASSERT_EQ(outcome != nullptr, fails);
-      if (fails) EXPECT_EQ(message_of(outcome), "rank 3 of 4 failed: late");
+      EXPECT_EQ(outcome ? message_of(outcome) : "", fails ? "rank 3 of 4 failed: late" : "");
     }
   }
 }

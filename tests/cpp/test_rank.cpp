@@ -42,9 +42,12 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Teams, RankOfTeam, ::testing::ValuesIn(cases()), [](const auto& info) {
-  return std::to_string(info.param.ranks) + (info.param.reads_peers_directly ? "Direct" : "Pulled");
-});
+std::string name_of(const ::testing::TestParamInfo<Case>& tested) {
+  return std::to_string(tested.param.ranks) +
+         (tested.param.reads_peers_directly ? "Direct" : "Pulled");
+}
+
+INSTANTIATE_TEST_SUITE_P(Teams, RankOfTeam, ::testing::ValuesIn(cases()), &name_of);
 
 TEST_P(RankOfTeam, Broadcast) {
   constexpr index_t rows = 5, cols = 3, ld = 8, rounds = 20;
@@ -58,11 +61,9 @@ TEST_P(RankOfTeam, Broadcast) {
     cpu::Event read;
     for (int round = 0; round < rounds; ++round) {
       const int owner = round % rank.size();
+      rank.barrier(rank.panel());
       if (owner == rank.index()) {
-        rank.barrier(rank.panel());
         Backend::fill<float>(rank.panel(), static_cast<float>(round + 1), view(mine));
-      } else {
-        rank.barrier(rank.panel());
       }
       rank.copies().wait(read);
       const auto got = rank.broadcast<float>(owner, rank.panel(), view(mine), view(staging));
@@ -73,7 +74,7 @@ TEST_P(RankOfTeam, Broadcast) {
       rank.bulk().wait(got.ready);
       Backend::add<float>(rank.bulk(), got.view, view(sum));
       read = rank.bulk().record();
-      rank.panel().wait(read);  // the next round's barrier keeps the owner from writing before
+      rank.panel().wait(read);  // so that no owner writes before all have read
     }
   });
   for (Storage& of : sum) {
@@ -131,7 +132,6 @@ TEST_P(RankOfTeam, AllReduceSumIsTheSameToTheLastBit) {
 TEST_P(RankOfTeam, BarrierComesAfterWhatAllRanksGave) {
   constexpr int rounds = 10;
   std::vector<int> counters(count(), 0);
-  std::vector<bool> seen_all(count() * rounds, false);
   std::vector<std::vector<char>> complete(count(), std::vector<char>(rounds, 0));
   run([&](CpuRank& rank) {
     const auto r = static_cast<std::size_t>(rank.index());

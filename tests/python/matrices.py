@@ -16,7 +16,9 @@ def random_matrix(rows, cols, dtype, seed=0):
 
 def spd(n, dtype, seed=0, kappa=1e3):
     """Hermitian positive definite with a geometric spectrum from 1 to 1 / kappa."""
-    q, _ = np.linalg.qr(random_matrix(n, n, np.complex128 if np.dtype(dtype).kind == "c" else float, seed))
+    q, _ = np.linalg.qr(
+        random_matrix(n, n, np.complex128 if np.dtype(dtype).kind == "c" else float, seed)
+    )
     a = (q * np.geomspace(1, 1 / kappa, n)) @ q.conj().T
     return ((a + a.conj().T) / 2).astype(dtype)
 

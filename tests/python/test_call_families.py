@@ -3,12 +3,13 @@
 import functools
 
 import jax
-import jaxmg
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+
+import jaxmg
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -25,7 +26,14 @@ def shard_map(f, mesh, in_specs, out_specs):
 
 @pytest.mark.parametrize(
     "specs",
-    [P("x", None), (P("x", None),), [P("x", None)], (P("x", None), P(None, None)), P(None, "x"), P("x")],
+    [
+        P("x", None),
+        (P("x", None),),
+        [P("x", None)],
+        (P("x", None), P(None, None)),
+        P(None, "x"),
+        P("x"),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
@@ -99,7 +107,9 @@ def test_mesh_and_spec_from_the_operand(jit, axis_type):
     check(call(by_rows(A, mesh), everywhere(B, mesh)))
 
 
-@pytest.mark.parametrize("spec", [P("x", None), P(None, "x"), P("y", "x"), P(("x", "y"), None)], ids=str)
+@pytest.mark.parametrize(
+    "spec", [P("x", None), P(None, "x"), P("y", "x"), P(("x", "y"), None)], ids=str
+)
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_matrix_specs_of_1x(spec, jit, axis_type):
     mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=axis_type)
@@ -130,6 +140,16 @@ def test_global_ctx_of_1x(name, jit, vector, axis_type):
     )
     assert np.isclose(float(logdet), np.linalg.slogdet(A)[1])
     assert np.array_equal(sharded, A)
+
+
+def test_positional_ctx_of_1x(axis_type):
+    """(a, b, T_A, mesh, matrix_specs) in 1.x, (a, b, T_A, return_logdet, pad) in 0.0.x."""
+    mesh = cpu_mesh(axis_type=axis_type)
+    a, b = by_rows(A, mesh), everywhere(B, mesh)
+    for call in (jaxmg.potrs_shardmap_ctx, jaxmg.potrs_jit_ctx):
+        _, x, status = call(a, b, T, mesh, P("x", None))
+        check(x)
+        assert int(status) == 0
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])

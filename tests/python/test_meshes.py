@@ -3,18 +3,21 @@
 import threading
 
 import jax
-import jaxmg
 import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
 
+import jaxmg
+
 N, T = 96, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
 
 
-@pytest.mark.parametrize("spec", [P("x", None), P("y", None), P(("x", "y"), None), P(("y", "x"), None)])
+@pytest.mark.parametrize(
+    "spec", [P("x", None), P("y", None), P(("x", "y"), None), P(("y", "x"), None)]
+)
 def test_further_axes(spec, axis_type):
     """Devices along axes that A is not sharded over are teams of their own."""
     mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=axis_type)
@@ -56,7 +59,7 @@ def test_sub_meshes_in_turn():
 
 @pytest.mark.parametrize("same_devices", [False, True])
 def test_two_threads(same_devices):
-    """Two meshes, from two Python threads at once: disjoint devices, and the same in another order."""
+    """Two meshes, from two Python threads at once: disjoint devices, or the same ones reordered."""
     orders = [(0, 1, 2, 3), (3, 2, 1, 0) if same_devices else (4, 5, 6, 7)]
     failures = []
 

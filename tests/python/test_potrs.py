@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import jaxmg
 import numpy as np
 import pytest
 import scipy.linalg
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+
+import jaxmg
 
 BOUND = 10  # on the scaled residual
 

@@ -5,11 +5,12 @@ import threading
 
 import jax
 import jax.numpy as jnp
-import jaxmg
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
+
+import jaxmg
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -190,4 +191,3 @@ def test_two_thousand_calls_from_several_threads_leave_nothing(mesh, operands):
     assert after[0] <= before[0] + 10  # rank threads of the last call may still be ending
     assert after[1] <= before[1] + 2
     assert after[2] <= before[2] + 30  # MiB
-

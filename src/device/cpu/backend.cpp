@@ -57,6 +57,8 @@ template <class T>
 void Backend::copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_read(src.block(0, 0, dst.rows, dst.cols));
+    declare_write(dst);
     for (index_t j = 0; j < dst.cols; ++j) {
       std::memcpy(&dst(0, j), &src(0, j), static_cast<std::size_t>(dst.rows) * sizeof(T));
     }
@@ -67,6 +69,8 @@ template <class T>
 void Backend::add(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_read(src.block(0, 0, dst.rows, dst.cols));
+    declare_write(dst);
     for (index_t j = 0; j < dst.cols; ++j) {
       for (index_t i = 0; i < dst.rows; ++i) dst(i, j) += src(i, j);
     }
@@ -77,6 +81,7 @@ template <class T>
 void Backend::fill(Queue& queue, T value, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_write(dst);
     for (index_t j = 0; j < dst.cols; ++j) std::fill_n(&dst(0, j), dst.rows, value);
   });
 }
@@ -85,6 +90,8 @@ template <class T>
 void Backend::copy_lower(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_read_lower(src.block(0, 0, dst.rows, dst.cols));
+    declare_write(dst);
     for (index_t j = 0; j < dst.cols; ++j) {
       std::fill_n(&dst(0, j), j, T(0));
       std::copy_n(&src(j, j), dst.rows - j, &dst(j, j));
@@ -96,6 +103,8 @@ template <class T>
 void Backend::conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_read(src.block(0, 0, dst.cols, dst.rows));
+    declare_write(dst);
     for (index_t j = 0; j < dst.cols; ++j) {
       for (index_t i = 0; i < dst.rows; ++i) dst(i, j) = conjugate(src(j, i));
     }
@@ -106,7 +115,9 @@ template <class T>
 void Backend::fill_nan_if(Queue& queue, const std::int32_t* info, MatrixView<T> dst) {
   if (dst.empty()) return;
   queue.enqueue([=] {
+    declare_read(info, 1);
     if (*info == 0) return;
+    declare_write(dst);
     const T nan(std::numeric_limits<real_t<T>>::quiet_NaN());
     for (index_t j = 0; j < dst.cols; ++j) std::fill_n(&dst(0, j), dst.rows, nan);
   });
@@ -167,6 +178,7 @@ void Backend::potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32
   if (A.empty()) return;
   queue.enqueue([=] {
     declare_write_lower(A);
+    declare_write(info, 1);
     const char lower = 'L';
     const Sizes a(A);
     blas_int failed = 0;
@@ -201,7 +213,9 @@ void Backend::add_logdet(Queue& queue, MatrixView<const T> L, double* sum) {
   if (L.empty()) return;
   queue.enqueue([=] {
     double log_diagonal = 0;
+    declare_write(sum, 1);
     for (index_t i = 0; i < L.cols; ++i) {
+      declare_read(&L(i, i), 1);
       log_diagonal += std::log(static_cast<double>(real_part(L(i, i))));
     }
     *sum += 2 * log_diagonal;
@@ -210,6 +224,8 @@ void Backend::add_logdet(Queue& queue, MatrixView<const T> L, double* sum) {
 
 void Backend::first_failure(Queue& queue, const std::int32_t* infos, int count, std::int32_t* out) {
   queue.enqueue([=] {
+    declare_read(infos, count);
+    declare_write(out, 1);
     std::int32_t first = 0;
     for (int i = 0; i < count; ++i) {
       if (infos[i] != 0 && (first == 0 || infos[i] < first)) first = infos[i];
@@ -220,6 +236,8 @@ void Backend::first_failure(Queue& queue, const std::int32_t* infos, int count, 
 
 void Backend::total(Queue& queue, const double* sums, int count, double* out) {
   queue.enqueue([=] {
+    declare_read(sums, count);
+    declare_write(out, 1);
     double sum = 0;
     for (int i = 0; i < count; ++i) sum += sums[i];
     *out = sum;
@@ -228,7 +246,11 @@ void Backend::total(Queue& queue, const double* sums, int count, double* out) {
 
 template <class R>
 void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
-  queue.enqueue([=] { *rounded = static_cast<R>(*sum); });
+  queue.enqueue([=] {
+    declare_read(sum, 1);
+    declare_write(rounded, 1);
+    *rounded = static_cast<R>(*sum);
+  });
 }
 
 #define JAXMG_INSTANTIATE(T)                                                                  \

@@ -177,8 +177,7 @@ class Executor {
       ++running_;
       lock.unlock();
 
-      std::exception_ptr error = skip ? nullptr : run(*queue, task, delay);
-      task.run = nullptr;  // its captures go before the queue is seen to be done
+      std::exception_ptr error = run(*queue, task, skip, delay);
 
       lock.lock();
       --running_;
@@ -188,16 +187,18 @@ class Executor {
     }
   }
 
-  static std::exception_ptr run(QueueState& queue, Task& task, unsigned delay) {
+  static std::exception_ptr run(QueueState& queue, Task& task, bool skip, unsigned delay) {
     if (delay != 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
     const OnFiber on_fiber(queue.fiber);
     acquire(&queue);
+    std::exception_ptr error;
     try {
-      task.run();
+      if (!skip) task.run();
     } catch (...) {
-      return std::current_exception();
+      error = std::current_exception();
     }
-    return nullptr;
+    task.run = nullptr;  // its captures go before the queue is seen to be done
+    return error;
   }
 
   std::mutex mutex_;
@@ -248,6 +249,7 @@ void Queue::synchronize() {
 
 void set_chaos(Chaos chaos) { Executor::instance().set_chaos(chaos); }
 void chaos_pause() { Executor::instance().pause(); }
+void check_process() { Executor::instance(); }
 void set_permits(int permits) { Executor::instance().set_permits(permits); }
 
 }  // namespace jaxmg::cpu

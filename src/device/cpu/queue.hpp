@@ -56,6 +56,9 @@ void set_chaos(Chaos chaos);
 /// Sleeps a random time if chaos is on; for host threads.
 void chaos_pause();
 
+/// Throws Error in a forked child of a process that has used jaxmg: its threads are not there.
+void check_process();
+
 /// How many tile operations may run at once. By default cores / BLAS threads, at least one, looked
 /// up anew for every job, since the user may change the BLAS thread count at any time.
 void set_permits(int permits);

@@ -2,7 +2,9 @@
 //
 // A queue is one logical thread, whichever worker runs it. ThreadSanitizer is given that view by
 // a fiber a queue, so that two tasks that merely happened to run on one worker, one after the
-// other, do not count as ordered; only queue order and events do.
+// other, do not count as ordered; only queue order and events do. What a task touches beside its
+// operands is not looked at: its captures and its stack are handed on by the executor, which that
+// view does not know of.
 #pragma once
 
 #include "jaxmg/types.hpp"
@@ -16,6 +18,8 @@ void __tsan_destroy_fiber(void* fiber);
 void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
+void __tsan_ignore_thread_begin(void);
+void __tsan_ignore_thread_end(void);
 void __tsan_read_range(void* address, unsigned long size);
 void __tsan_write_range(void* address, unsigned long size);
 }
@@ -58,14 +62,20 @@ class Fiber {
 #endif
 };
 
-/// While it lives, this thread acts as the queue that `fiber` belongs to.
+/// While it lives, this thread acts as the queue that `fiber` belongs to, and only what is declared
+/// counts as read or written.
 class OnFiber {
  public:
 #if defined(JAXMG_SANITIZE_THREAD)
   explicit OnFiber(const Fiber& fiber) : before_(__tsan_get_current_fiber()) {
     __tsan_switch_to_fiber(fiber.get(), no_order);
+    __tsan_ignore_thread_begin();
   }
-  ~OnFiber() { __tsan_switch_to_fiber(before_, no_order); }
+  ~OnFiber() {
+    void* const before = before_;
+    __tsan_ignore_thread_end();
+    __tsan_switch_to_fiber(before, no_order);
+  }
 #else
   explicit OnFiber(const Fiber&) {}
   ~OnFiber() = default;
@@ -94,11 +104,13 @@ void each_column(MatrixView<T> view, Declare declare) {
 inline void declare([[maybe_unused]] void* address, [[maybe_unused]] unsigned long bytes,
                     [[maybe_unused]] bool writes) {
 #if defined(JAXMG_SANITIZE_THREAD)
+  __tsan_ignore_thread_end();
   if (writes) {
     __tsan_write_range(address, bytes);
   } else {
     __tsan_read_range(address, bytes);
   }
+  __tsan_ignore_thread_begin();
 #elif defined(JAXMG_SANITIZE_ADDRESS)
   if (__asan_region_is_poisoned(address, bytes) != nullptr) {
     throw Error(writes ? "a tile operation writes outside its buffer"
@@ -109,7 +121,7 @@ inline void declare([[maybe_unused]] void* address, [[maybe_unused]] unsigned lo
 
 }  // namespace detail
 
-/// A tile operation is about to read (write) this window; BLAS itself is not instrumented.
+/// A tile operation is about to read (write) this window. To be called in a task.
 template <class T>
 void declare_read([[maybe_unused]] MatrixView<T> view) {
 #if defined(JAXMG_SANITIZE_THREAD) || defined(JAXMG_SANITIZE_ADDRESS)
@@ -121,6 +133,16 @@ void declare_write([[maybe_unused]] MatrixView<T> view) {
 #if defined(JAXMG_SANITIZE_THREAD) || defined(JAXMG_SANITIZE_ADDRESS)
   detail::each_column(view, [](void* p, unsigned long n) { detail::declare(p, n, true); });
 #endif
+}
+
+/// `count` neighbouring scalars.
+template <class T>
+void declare_read(const T* first, index_t count) {
+  declare_read(MatrixView<const T>(first, count, 1, count));
+}
+template <class T>
+void declare_write(T* first, index_t count) {
+  declare_write(MatrixView<T>(first, count, 1, count));
 }
 
 /// The lower triangle (trapezoid) alone: what BLAS reads of a triangular operand.

@@ -1,0 +1,22 @@
+"""What jaxmg is compared with. A further baseline is one file here, and one line in `BASELINES`.
+
+A baseline is a function of a case and its problem. It returns what is timed: a function without
+arguments that runs once and returns results as the routine's ``residual`` takes them, when they are
+there. What it needs from the problem it takes before it returns. Where it cannot run a case it
+raises; that becomes a failed row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .scipy import lapack, scipy
+
+if TYPE_CHECKING:
+    from ..routines import Problem
+    from ..suite import Case
+
+Baseline = Callable[["Case", "Problem"], Callable[[], Any]]
+
+BASELINES: dict[str, Baseline] = {"lapack": lapack, "scipy": scipy}

@@ -1,0 +1,41 @@
+"""The record of a run: JSON that schema.json describes, field by field."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ._extras import need
+
+VERSION = 1
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of records."""
+    text = importlib.resources.files(__package__).joinpath("schema.json").read_text("utf-8")
+    return json.loads(text)
+
+
+def validator() -> Any:
+    """The validator of records; an ImportError says how to get it."""
+    return need("jsonschema").Draft202012Validator(schema())
+
+
+def validate(record: dict[str, Any]) -> None:
+    """Raises ValueError, naming the place, if `record` is not as the schema has it."""
+    error = need("jsonschema").exceptions.best_match(validator().iter_errors(record))
+    if error is not None:
+        raise ValueError(f"record{error.json_path[1:]}: {error.message}")
+
+
+def write(record: dict[str, Any], path: str | Path) -> None:
+    """Validates and writes, all or nothing."""
+    validate(record)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(new, path)

@@ -1,0 +1,126 @@
+"""What the runner asks of a routine, and the matrices that routines share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+if TYPE_CHECKING:
+    from ..suite import Case
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The operands of a case, ready on the devices: making them is never timed.
+
+    Attributes:
+      mesh: one axis, ``x``.
+      a: the matrix, by rows over `mesh`, or on every device where these do not divide it.
+      b: right-hand sides on every device, a vector if there is one; no columns if there are none.
+    """
+
+    mesh: Mesh
+    a: jax.Array
+    b: jax.Array
+
+
+class Routine(abc.ABC):
+    """A routine of jaxmg, as the runner measures it."""
+
+    @abc.abstractmethod
+    def flops(self, case: Case) -> float:
+        """Floating-point operations of the case by the usual count, complex ones as four."""
+
+    @abc.abstractmethod
+    def tile(self, case: Case) -> int:
+        """The tile size that the case runs with."""
+
+    @abc.abstractmethod
+    def problem(self, case: Case, mesh: Mesh) -> Problem:
+        """Makes the operands."""
+
+    @abc.abstractmethod
+    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any]:
+        """What is timed: runs jaxmg once and returns the results when they are there."""
+
+    @abc.abstractmethod
+    def residual(self, case: Case, problem: Problem, result: Any) -> float:
+        """LAPACK's scaled residual of a series' result, jaxmg's or a baseline's: about 1 or less
+        is good."""
+
+
+def complex_factor(dtype: str) -> int:
+    """How many real multiply-adds one of `dtype` counts as."""
+    return 4 if np.dtype(dtype).kind == "c" else 1
+
+
+def _auto(mesh: Mesh) -> Mesh:
+    """The same devices, where XLA chooses the shardings of what is computed."""
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _rows(n: int, mesh: Mesh) -> NamedSharding:
+    """By rows where the devices divide them; JAX has no such sharding otherwise."""
+    return NamedSharding(mesh, P("x", None) if n % mesh.size == 0 else P())
+
+
+def positive_definite(n: int, dtype: str, mesh: Mesh, seed: int = 0) -> jax.Array:
+    """A dense random Hermitian matrix with eigenvalues of about 1.6 to 4.4.
+
+    ``(G + G^H) / (2 sqrt(n)) + 3 I`` with standard normal G: the spectrum of the first part fills
+    an interval of radius ``sqrt(2)``. It costs n^2 operations, where ``G @ G^H`` costs n^3, and no
+    device ever holds more than its rows.
+    """
+
+    compiled = functools.partial(jax.jit, out_shardings=_rows(n, _auto(mesh)))
+
+    @compiled
+    def normal() -> jax.Array:
+        return jax.random.normal(jax.random.key(seed), (n, n), dtype)
+
+    # Compiled by itself: XLA would make both terms' random numbers in loops of their own, which
+    # round differently.
+    @compiled
+    def symmetric(g: jax.Array) -> jax.Array:
+        return (g + g.conj().T) / np.asarray(2 * np.sqrt(n), dtype) + 3 * jnp.eye(n, dtype=dtype)
+
+    return jax.device_put(symmetric(normal()), _rows(n, mesh))
+
+
+def ramps(n: int, rhs: int, dtype: str, mesh: Mesh) -> jax.Array:
+    """Right-hand sides ``1, 2, ...`` in each column, scaled to at most 1, on every device."""
+    ramp = np.arange(1, n + 1) / n
+    b = ramp if rhs == 1 else np.outer(ramp, np.arange(1, rhs + 1) / rhs)
+    return jax.device_put(b.astype(dtype), NamedSharding(mesh, P()))
+
+
+@jax.jit
+def _norms(a: jax.Array, x: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    r = b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST)
+
+    def norm1(y: jax.Array) -> jax.Array:
+        return jnp.max(jnp.sum(jnp.abs(y), axis=0))
+
+    return norm1(r), norm1(a), norm1(x)
+
+
+def solve_residual(problem: Problem, x: Any) -> float:
+    """``||b - A x||_1 / (n eps ||A||_1 ||x||_1)``, in A's precision, as LAPACK takes it."""
+    n, mesh = problem.a.shape[0], _auto(problem.mesh)
+    everywhere = NamedSharding(mesh, P())
+    r, of_a, of_x = _norms(
+        jax.device_put(problem.a, _rows(n, mesh)),
+        jax.device_put(x, everywhere),
+        jax.device_put(problem.b, everywhere),
+    )
+    return float(r) / (n * float(np.finfo(problem.a.dtype).eps) * float(of_a) * float(of_x))

@@ -1,0 +1,258 @@
+#include "device/cuda/backend.hpp"
+
+#include <algorithm>
+
+#include "device/cuda/kernels.hpp"
+
+namespace jaxmg::cuda {
+namespace {
+
+template <Scalar T>
+constexpr cudaDataType data_type() {
+  if constexpr (std::same_as<T, float>) return CUDA_R_32F;
+  if constexpr (std::same_as<T, double>) return CUDA_R_64F;
+  if constexpr (std::same_as<T, std::complex<float>>) return CUDA_C_32F;
+  return CUDA_C_64F;
+}
+
+template <Scalar T>
+constexpr cublasComputeType_t compute_type() {
+  return sizeof(real_t<T>) == 4 ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_64F;
+}
+
+template <Scalar T>
+constexpr cublasOperation_t blas_op(Op op) {
+  if (op == Op::none) return CUBLAS_OP_N;
+  return is_complex_v<T> ? CUBLAS_OP_C : CUBLAS_OP_T;
+}
+
+constexpr cuComplex* device(std::complex<float>* p) { return reinterpret_cast<cuComplex*>(p); }
+constexpr cuDoubleComplex* device(std::complex<double>* p) {
+  return reinterpret_cast<cuDoubleComplex*>(p);
+}
+constexpr float* device(float* p) { return p; }
+constexpr double* device(double* p) { return p; }
+template <class T>
+auto device(const T* p) {
+  return static_cast<std::add_const_t<std::remove_pointer_t<decltype(device(const_cast<T*>(p)))>>*>(
+      device(const_cast<T*>(p)));
+}
+
+// cuBLAS's names of the four types, for what has no typeless form.
+template <class T>
+struct Typed;
+template <>
+struct Typed<float> {
+  static constexpr auto trsm = cublasStrsm_64;
+  static constexpr auto gemv = cublasSgemv_64;
+};
+template <>
+struct Typed<double> {
+  static constexpr auto trsm = cublasDtrsm_64;
+  static constexpr auto gemv = cublasDgemv_64;
+};
+template <>
+struct Typed<std::complex<float>> {
+  static constexpr auto trsm = cublasCtrsm_64;
+  static constexpr auto gemv = cublasCgemv_64;
+};
+template <>
+struct Typed<std::complex<double>> {
+  static constexpr auto trsm = cublasZtrsm_64;
+  static constexpr auto gemv = cublasZgemv_64;
+};
+
+index_t at_least_one(index_t ld) { return std::max<index_t>(1, ld); }
+
+/// C_i := alpha op(A_i) op(B_i) for `count` products at fixed strides.
+template <Scalar T>
+void gemm_batch(Lane& lane, cublasOperation_t op_a, cublasOperation_t op_b, T alpha,
+                MatrixView<const T> A, index_t stride_a, MatrixView<const T> B, index_t stride_b,
+                MatrixView<T> C, index_t stride_c, index_t count) {
+  if (C.empty() || count == 0) return;
+  const T zero(0);
+  JAXMG_CUDA(cublasGemmStridedBatchedEx_64(
+      lane.blas, op_a, op_b, C.rows, C.cols, op_a == CUBLAS_OP_N ? A.cols : A.rows, &alpha, A.data,
+      data_type<T>(), A.ld, stride_a, B.data, data_type<T>(), B.ld, stride_b, &zero, C.data,
+      data_type<T>(), C.ld, stride_c, count, compute_type<T>(), CUBLAS_GEMM_DEFAULT));
+}
+
+/// Joins the inverses X11 (h wide) and X22 of neighbouring diagonal blocks of L into that of the
+/// block they make, X21 = -X22 (L21 X11), for `count` pairs at fixed strides. The product in
+/// between is kept, transposed, in the room of X12, which is left with it.
+template <Scalar T>
+void join_inverses(Lane& lane, MatrixView<const T> L, index_t stride_l, MatrixView<T> X,
+                   index_t stride_x, index_t h, index_t count) {
+  const index_t w = X.cols - h;
+  const MatrixView<T> X11 = X.block(0, 0, h, h), X12 = X.block(0, h, h, w),
+                      X21 = X.block(h, 0, w, h), X22 = X.block(h, h, w, w);
+  gemm_batch<T>(lane, CUBLAS_OP_T, CUBLAS_OP_T, T(1), X11, stride_x, L.block(h, 0, w, h), stride_l,
+                X12, stride_x, count);
+  gemm_batch<T>(lane, CUBLAS_OP_N, CUBLAS_OP_T, T(-1), X22, stride_x, X12, stride_x, X21, stride_x,
+                count);
+}
+
+}  // namespace
+
+template <class T>
+void Backend::copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
+  if (dst.empty()) return;
+  const auto row_bytes = static_cast<std::size_t>(dst.rows) * sizeof(T);
+  if (dst.cols == 1 || (src.ld == dst.rows && dst.ld == dst.rows)) {
+    JAXMG_CUDA(cudaMemcpyAsync(dst.data, src.data, row_bytes * static_cast<std::size_t>(dst.cols),
+                               cudaMemcpyDefault, queue.stream()));
+  } else {
+    JAXMG_CUDA(cudaMemcpy2DAsync(dst.data, static_cast<std::size_t>(dst.ld) * sizeof(T), src.data,
+                                 static_cast<std::size_t>(src.ld) * sizeof(T), row_bytes,
+                                 static_cast<std::size_t>(dst.cols), cudaMemcpyDefault,
+                                 queue.stream()));
+  }
+}
+
+template <class T>
+void Backend::add(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
+  launch_add(queue.stream(), src, dst);
+}
+
+template <class T>
+void Backend::fill(Queue& queue, T value, MatrixView<T> dst) {
+  launch_fill(queue.stream(), value, dst);
+}
+
+template <class T>
+void Backend::copy_lower(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
+  launch_copy_lower(queue.stream(), src, dst);
+}
+
+template <class T>
+void Backend::conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
+  launch_conj_transpose(queue.stream(), src, dst);
+}
+
+template <class T>
+void Backend::fill_nan_if(Queue& queue, const std::int32_t* info, MatrixView<T> dst) {
+  launch_fill_nan_if(queue.stream(), info, dst);
+}
+
+template <class T>
+void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
+                   MatrixView<const T> B, T beta, MatrixView<T> C) {
+  const index_t inner = op_a == Op::none ? A.cols : A.rows;
+  if (C.empty() || inner == 0) return;
+  Lane& lane = queue.lane();
+  const bool row = C.rows == 1 && op_a == Op::none;
+  if (row && !(is_complex_v<T> && op_b == Op::conj_trans)) {
+    // A row times a matrix is memory-bound: gemv reads it at full rate. There is none with conj(B).
+    const cublasOperation_t trans = op_b == Op::none ? CUBLAS_OP_T : CUBLAS_OP_N;
+    JAXMG_CUDA(Typed<T>::gemv(lane.blas, trans, B.rows, B.cols, device(&alpha), device(B.data),
+                              at_least_one(B.ld), device(A.data), at_least_one(A.ld), device(&beta),
+                              device(C.data), at_least_one(C.ld)));
+    return;
+  }
+  JAXMG_CUDA(cublasGemmEx_64(lane.blas, blas_op<T>(op_a), blas_op<T>(op_b), C.rows, C.cols, inner,
+                             &alpha, A.data, data_type<T>(), at_least_one(A.ld), B.data,
+                             data_type<T>(), at_least_one(B.ld), &beta, C.data, data_type<T>(),
+                             at_least_one(C.ld), compute_type<T>(), CUBLAS_GEMM_DEFAULT));
+}
+
+template <class T>
+void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C) {
+  // One product for the whole trapezoid: 1.5 T / n more flops, and no second, slower kernel.
+  gemm<T>(queue, Op::none, Op::conj_trans, T(-1), W, W.row_range(0, C.cols), T(1), C);
+}
+
+template <class T>
+void Backend::trsm(Queue& queue, Side side, Op op, MatrixView<const T> L, MatrixView<T> B) {
+  if (B.empty()) return;
+  const T one(1);
+  JAXMG_CUDA(Typed<T>::trsm(queue.lane().blas,
+                            side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT,
+                            CUBLAS_FILL_MODE_LOWER, blas_op<T>(op), CUBLAS_DIAG_NON_UNIT, B.rows,
+                            B.cols, device(&one), device(L.data), at_least_one(L.ld),
+                            device(B.data), at_least_one(B.ld)));
+}
+
+template <class T>
+void Backend::potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32_t* info) {
+  if (A.empty()) return;
+  Lane& lane = queue.lane();
+  std::size_t device_bytes = 0, host_bytes = 0;
+  JAXMG_CUDA(cusolverDnXpotrf_bufferSize(lane.solver, lane.params, CUBLAS_FILL_MODE_LOWER, A.cols,
+                                         data_type<T>(), A.data, A.ld, data_type<T>(),
+                                         &device_bytes, &host_bytes));
+  lane.reserve(device_bytes, host_bytes);
+  JAXMG_CUDA(cusolverDnXpotrf(lane.solver, lane.params, CUBLAS_FILL_MODE_LOWER, A.cols,
+                              data_type<T>(), A.data, A.ld, data_type<T>(), lane.solver_workspace,
+                              lane.solver_bytes, lane.solver_host.data(), lane.solver_host.size(),
+                              lane.solver_info));
+  launch_note_failure<T>(lane.stream, A, lane.solver_info, first_row, info);
+}
+
+template <class T>
+void Backend::invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_t width,
+                                     MatrixView<T> X) {
+  if (L.cols == 0) return;
+  Lane& lane = queue.lane();
+  launch_invert_small_blocks<T>(queue.stream(), L, width, X);
+  // Pairs of blocks of width h, the last one perhaps narrower, make blocks of width 2 h.
+  for (index_t h = small_block; h < std::min(width, L.cols); h *= 2) {
+    const bool across = 2 * h >= width;  // one pair in each block of the result
+    for (index_t b = 0; b < L.cols; b += across ? L.cols : width) {
+      const index_t end = across ? L.cols : std::min(b + width, L.cols);
+      const index_t stride_x = across ? 2 * h * X.ld : 2 * h * (X.ld + 1);
+      const index_t pairs = (end - b) / (2 * h), rest = (end - b) % (2 * h);
+      join_inverses<T>(lane, L.block(b, b, 2 * h, 2 * h), 2 * h * (L.ld + 1),
+                       X.block(0, b, 2 * h, 2 * h), stride_x, h, pairs);
+      if (rest > h) {
+        const index_t last = b + pairs * 2 * h;
+        join_inverses<T>(lane, L.block(last, last, rest, rest), 0,
+                         X.block(across ? 0 : last - b, last, rest, rest), 0, h, 1);
+      }
+    }
+  }
+  launch_zero_above<T>(lane.stream, width, X.column_range(0, L.cols));
+}
+
+template <class T>
+void Backend::add_logdet(Queue& queue, MatrixView<const T> L, double* sum) {
+  if (!L.empty()) launch_add_logdet<T>(queue.stream(), L, sum);
+}
+
+void Backend::first_failure(Queue& queue, const std::int32_t* infos, int count, std::int32_t* out) {
+  launch_first_failure(queue.stream(), infos, count, out);
+}
+
+void Backend::total(Queue& queue, const double* sums, int count, double* out) {
+  launch_total(queue.stream(), sums, count, out);
+}
+
+template <class R>
+void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
+  launch_round(queue.stream(), sum, rounded);
+}
+
+#define JAXMG_INSTANTIATE(T)                                                                     \
+  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                       \
+  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                        \
+  template void Backend::fill(Queue&, T, MatrixView<T>);                                         \
+  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);                 \
+  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);             \
+  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);                \
+  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T,    \
+                              MatrixView<T>);                                                    \
+  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);           \
+  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);             \
+  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                   \
+  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,            \
+                                                MatrixView<T>);                                  \
+  template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);
+JAXMG_INSTANTIATE(float)
+JAXMG_INSTANTIATE(double)
+JAXMG_INSTANTIATE(std::complex<float>)
+JAXMG_INSTANTIATE(std::complex<double>)
+template void Backend::copy(Queue&, MatrixView<const std::int32_t>, MatrixView<std::int32_t>);
+template void Backend::fill(Queue&, std::int32_t, MatrixView<std::int32_t>);
+template void Backend::round_to(Queue&, const double*, float*);
+template void Backend::round_to(Queue&, const double*, double*);
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,49 @@
+#include "device/cuda/check.hpp"
+
+#include <string>
+
+#include "jaxmg/error.hpp"
+
+namespace jaxmg::cuda {
+namespace {
+
+/// Whether the context is lost: a call that cannot fail by itself fails too.
+bool device_is_lost() {
+  cudaGetLastError();
+  return cudaStreamQuery(cudaStreamLegacy) != cudaSuccess && cudaGetLastError() != cudaSuccess &&
+         cudaFree(nullptr) != cudaSuccess;
+}
+
+std::string advice() {
+  return device_is_lost() ? "; the device can no longer be used by this process, which must be "
+                            "restarted"
+                          : "";
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  const std::string what = std::string(call) + ": " + cudaGetErrorName(status) + " (" +
+                           cudaGetErrorString(status) + ")";
+  cudaGetLastError();
+  if (status == cudaErrorMemoryAllocation) throw OutOfMemory(what);
+  throw DeviceError(what + advice());
+}
+
+void check(cublasStatus_t status, const char* call) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  const std::string what = std::string(call) + ": " + cublasGetStatusName(status);
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(what);
+  throw DeviceError(what + advice());
+}
+
+void check(cusolverStatus_t status, const char* call) {
+  if (status == CUSOLVER_STATUS_SUCCESS) return;
+  const std::string what =
+      std::string(call) + ": cusolverStatus_t " + std::to_string(static_cast<int>(status));
+  if (status == CUSOLVER_STATUS_ALLOC_FAILED) throw OutOfMemory(what);
+  throw DeviceError(what + advice());
+}
+
+}  // namespace jaxmg::cuda

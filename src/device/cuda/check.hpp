@@ -1,0 +1,18 @@
+// Every call of CUDA, cuBLAS and cuSOLVER goes through JAXMG_CUDA.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+#include <cusolverDn.h>
+
+namespace jaxmg::cuda {
+
+/// Throw OutOfMemory or DeviceError, with the call's text, unless the status is success. After an
+/// error that leaves the device unusable the message says that the process must be restarted.
+void check(cudaError_t status, const char* call);
+void check(cublasStatus_t status, const char* call);
+void check(cusolverStatus_t status, const char* call);
+
+}  // namespace jaxmg::cuda
+
+#define JAXMG_CUDA(call) ::jaxmg::cuda::check((call), #call)

@@ -1,0 +1,165 @@
+#include "device/cuda/device.hpp"
+
+#include <array>
+#include <iostream>
+#include <mutex>
+
+namespace jaxmg::cuda {
+namespace {
+
+constexpr int most_devices = 64;
+
+/// What is kept between calls, per GPU. Never destroyed.
+struct Kept {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Context>> contexts;
+  std::vector<cudaEvent_t> events;
+  std::once_flag peers;
+};
+
+Kept& kept(int ordinal) {
+  static auto* const all = new std::array<Kept, most_devices>;
+  return (*all)[static_cast<std::size_t>(ordinal)];
+}
+
+int current_device() {
+  int ordinal = 0;
+  JAXMG_CUDA(cudaGetDevice(&ordinal));
+  return ordinal;
+}
+
+/// Lets the current device read all others. Where it cannot, the driver copies through the host.
+void enable_peers(int ordinal) {
+  for (int peer = 0; peer < device_count(); ++peer) {
+    if (peer == ordinal) continue;
+    int reachable = 0;
+    JAXMG_CUDA(cudaDeviceCanAccessPeer(&reachable, ordinal, peer));
+    const cudaError_t status =
+        reachable != 0 ? cudaDeviceEnablePeerAccess(peer, 0) : cudaErrorPeerAccessUnsupported;
+    cudaGetLastError();
+    if (status == cudaSuccess || status == cudaErrorPeerAccessAlreadyEnabled) continue;
+    static std::once_flag warned;
+    std::call_once(warned, [&] {
+      std::cerr << "jaxmg: GPU " << ordinal << " cannot read GPU " << peer
+                << "'s memory; copies between GPUs go through the host" << std::endl;
+    });
+  }
+}
+
+std::unique_ptr<Lane> make_lane(Priority priority) {
+  int least = 0, greatest = 0;
+  JAXMG_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+  auto lane = std::make_unique<Lane>();
+  JAXMG_CUDA(cudaStreamCreateWithPriority(&lane->stream, cudaStreamNonBlocking,
+                                          priority == Priority::high ? greatest : least));
+  JAXMG_CUDA(cublasCreate(&lane->blas));
+  JAXMG_CUDA(cublasSetStream(lane->blas, lane->stream));
+  JAXMG_CUDA(cusolverDnCreate(&lane->solver));
+  JAXMG_CUDA(cusolverDnSetStream(lane->solver, lane->stream));
+  JAXMG_CUDA(cusolverDnCreateParams(&lane->params));
+  void* info = nullptr;
+  JAXMG_CUDA(cudaMalloc(&info, sizeof(int)));
+  lane->solver_info = static_cast<int*>(info);
+  return lane;
+}
+
+}  // namespace
+
+void Lane::reserve(std::size_t device_bytes, std::size_t host_bytes) {
+  if (host_bytes > solver_host.size()) {
+    JAXMG_CUDA(cudaStreamSynchronize(stream));
+    solver_host.resize(host_bytes);
+  }
+  if (device_bytes <= solver_bytes) return;
+  JAXMG_CUDA(cudaFree(solver_workspace));  // waits for the device
+  solver_workspace = nullptr;
+  solver_bytes = 0;
+  JAXMG_CUDA(cudaMalloc(&solver_workspace, device_bytes));
+  solver_bytes = device_bytes;
+}
+
+struct Event::Recycled {
+  cudaEvent_t event;
+  int ordinal;
+
+  explicit Recycled(int ordinal_) : event(nullptr), ordinal(ordinal_) {
+    Kept& store = kept(ordinal);
+    {
+      std::unique_lock lock(store.mutex);
+      if (!store.events.empty()) {
+        event = store.events.back();
+        store.events.pop_back();
+      }
+    }
+    if (event == nullptr) JAXMG_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  }
+  ~Recycled() {
+    Kept& store = kept(ordinal);
+    std::unique_lock lock(store.mutex);
+    store.events.push_back(event);
+  }
+  Recycled(const Recycled&) = delete;
+  Recycled& operator=(const Recycled&) = delete;
+};
+
+Event Event::record(cudaStream_t stream) {
+  auto handle = std::make_shared<Recycled>(current_device());
+  JAXMG_CUDA(cudaEventRecord(handle->event, stream));
+  return Event(std::move(handle));
+}
+
+void Event::make_wait(cudaStream_t stream) const {
+  if (handle_) JAXMG_CUDA(cudaStreamWaitEvent(stream, handle_->event, 0));
+}
+
+void Event::synchronize() const {
+  if (handle_) JAXMG_CUDA(cudaEventSynchronize(handle_->event));
+}
+
+Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
+  JAXMG_CUDA(cudaSetDevice(ordinal));
+  Kept& store = kept(ordinal);
+  std::call_once(store.peers, [&] { enable_peers(ordinal); });
+  {
+    std::unique_lock lock(store.mutex);
+    if (!store.contexts.empty()) {
+      context_ = std::move(store.contexts.back());
+      store.contexts.pop_back();
+    }
+  }
+  if (context_ == nullptr) {
+    context_ = std::make_unique<Context>();
+    context_->ordinal = ordinal;
+    // What a rank takes: made here, before ranks meet, since creation may block on the device.
+    context_->lanes[static_cast<int>(Priority::normal)].push_back(make_lane(Priority::normal));
+    for (int i = 0; i < 2; ++i) {
+      context_->lanes[static_cast<int>(Priority::high)].push_back(make_lane(Priority::high));
+    }
+  }
+  entry_ = Event::record(caller);
+}
+
+Device::~Device() {
+  Kept& store = kept(context_->ordinal);
+  std::unique_lock lock(store.mutex);
+  store.contexts.push_back(std::move(context_));
+}
+
+Lane& Device::take_lane(Priority priority) {
+  auto& lanes = context_->lanes[static_cast<int>(priority)];
+  const std::size_t index = taken_[static_cast<int>(priority)]++;
+  if (index == lanes.size()) lanes.push_back(make_lane(priority));
+  entry_.make_wait(lanes[index]->stream);
+  return *lanes[index];
+}
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+}  // namespace jaxmg::cuda

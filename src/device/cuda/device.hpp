@@ -1,0 +1,74 @@
+// One rank's part of a GPU: streams and library handles, leased for a call.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "device/contract.hpp"
+#include "device/cuda/check.hpp"
+
+namespace jaxmg::cuda {
+
+/// A CUDA event without timing. Recorded once; recycled when nobody holds it.
+class Event {
+ public:
+  Event() = default;
+  /// Takes an event of the current device.
+  static Event record(cudaStream_t stream);
+
+  /// `stream`, of any device, waits for it. A default event has already happened.
+  void make_wait(cudaStream_t stream) const;
+  void synchronize() const;
+
+ private:
+  struct Recycled;
+  explicit Event(std::shared_ptr<Recycled> handle) : handle_(std::move(handle)) {}
+  std::shared_ptr<Recycled> handle_;
+};
+
+/// A stream with the handles that work on it, so that no workspace is shared between streams.
+struct Lane {
+  cudaStream_t stream = nullptr;
+  cublasHandle_t blas = nullptr;
+  cusolverDnHandle_t solver = nullptr;
+  cusolverDnParams_t params = nullptr;
+  void* solver_workspace = nullptr;
+  std::size_t solver_bytes = 0;
+  std::vector<char> solver_host;
+  int* solver_info = nullptr;
+
+  /// At least so much solver workspace. Grows on the first call with a larger tile only.
+  void reserve(std::size_t device_bytes, std::size_t host_bytes);
+};
+
+/// Lanes of one GPU. Created when first needed, kept for later calls, never destroyed: at exit the
+/// driver may be gone before us.
+struct Context {
+  int ordinal = 0;
+  std::vector<std::unique_ptr<Lane>> lanes[2];  // by Priority
+};
+
+/// The GPU of one rank during one call. What the rank's queues do starts after what `caller`, the
+/// stream that the call came on, had been given; follow() makes `caller` wait for them.
+class Device {
+ public:
+  explicit Device(int ordinal, cudaStream_t caller = nullptr);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  /// The next unused lane of this priority, ordered behind the caller's work.
+  Lane& take_lane(Priority priority);
+  void follow(const Event& event) { event.make_wait(caller_); }
+
+ private:
+  std::unique_ptr<Context> context_;
+  cudaStream_t caller_;
+  Event entry_;
+  std::size_t taken_[2] = {0, 0};
+};
+
+/// Number of GPUs; 0 where there is no driver.
+int device_count();
+
+}  // namespace jaxmg::cuda

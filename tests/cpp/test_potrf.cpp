@@ -1,0 +1,264 @@
+// Cholesky factorisation through the public interface.
+#include <cmath>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "jaxmg/error.hpp"
+#include "jaxmg/potrf.hpp"
+#include "testing/matrices.hpp"
+#include "testing/reference_cholesky.hpp"
+#include "testing/residuals.hpp"
+#include "testing/setting.hpp"
+
+namespace {
+
+using jaxmg::CholeskyFactor;
+using jaxmg::DistributedMatrix;
+using jaxmg::index_t;
+using jaxmg::real_t;
+using jaxmg::Team;
+using namespace jaxmg_testing;
+
+template <class T>
+class Potrf : public ::testing::Test {};
+using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
+TYPED_TEST_SUITE(Potrf, Scalars);
+
+template <jaxmg::Scalar T>
+void expect_factor_of(const HostMatrix<T>& A, const CholeskyFactor<T>& factor) {
+  EXPECT_EQ(factor.info(), 0);
+  HostMatrix<T> L(A.rows(), A.cols());
+  factor.gather(L.view());
+  EXPECT_LT(factor_residual(A, L), 1);
+  EXPECT_TRUE(std::isfinite(factor.logdet()));
+}
+
+template <jaxmg::Scalar T>
+void expect_failure_at(std::int32_t minor, const CholeskyFactor<T>& factor) {
+  EXPECT_EQ(factor.info(), minor);
+  EXPECT_TRUE(std::isnan(factor.logdet()));
+}
+
+/// Random scheduling while it lives.
+class Chaos {
+ public:
+  explicit Chaos(unsigned seed) { jaxmg::set_cpu_chaos(seed); }
+  ~Chaos() { jaxmg::set_cpu_chaos(0); }
+  Chaos(const Chaos&) = delete;
+  Chaos& operator=(const Chaos&) = delete;
+};
+
+TYPED_TEST(Potrf, FactorsEverySizeTileAndNumberOfRanks) {
+  using T = TypeParam;
+  for (const index_t tile : {1, 5, 16, 32, 1000}) {
+    for (const index_t n : {index_t{0}, index_t{1}, tile - 1, tile, tile + 1, index_t{53}}) {
+      if (n > 60) continue;
+      const HostMatrix<T> A = make_matrix<T>({Kind::spd, n, 100, 1}).A;
+      for (const int ranks : {1, 2, 3, 4, 7, 8}) {
+        const Setting setting{ranks, tile, (n + ranks) % 2 == 0};
+        SCOPED_TRACE(::testing::Message() << "n = " << n << ", " << setting);
+        expect_factor_of(A, factor(A, setting));
+      }
+    }
+  }
+}
+
+TYPED_TEST(Potrf, FactorsManyTilesAndARaggedLastRound) {
+  using T = TypeParam;
+  const index_t n = 197;  // divided by none of the numbers of ranks
+  const HostMatrix<T> A = make_matrix<T>({Kind::matern_shuffled, n, 1e3, 1}).A;
+  for (const int ranks : {1, 2, 3, 8}) {
+    for (const index_t tile : {0, 7, 16, 32}) {
+      for (const bool direct : {true, false}) {
+        const Setting setting{ranks, tile, direct};
+        SCOPED_TRACE(::testing::Message() << setting);
+        expect_factor_of(A, factor(A, setting));
+      }
+    }
+  }
+}
+
+TYPED_TEST(Potrf, FactorsUnderRandomScheduling) {
+  using T = TypeParam;
+  const HostMatrix<T> A = make_matrix<T>({Kind::rbf_sorted, 61, 1e3, 1}).A;
+  for (const unsigned seed : {1U, 2U, 3U}) {
+    const Chaos chaos(seed);
+    for (const Setting& setting : {Setting{2, 5, false}, {3, 5, true}, {4, 4, false}}) {
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << ", " << setting);
+      expect_factor_of(A, factor(A, setting));
+    }
+  }
+}
+
+TYPED_TEST(Potrf, BorrowsShards) {
+  using T = TypeParam;
+  const index_t n = 50, local = 13;
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, n, 100, 1}).A;
+  std::vector<std::vector<T>> storage(4, std::vector<T>(static_cast<std::size_t>(4 * local * 13)));
+  std::vector<T*> shards;
+  for (std::vector<T>& shard : storage) shards.push_back(shard.data());
+  DistributedMatrix<T> matrix(Team::cpu(4), n, shards);
+  distribute_lower(A, matrix);
+  const CholeskyFactor<T> factor = jaxmg::potrf(std::move(matrix), {.tile = 5});
+  expect_factor_of(A, factor);
+  for (int p = 0; p < 4; ++p) {
+    EXPECT_EQ(factor.storage().shard(p).data, storage[static_cast<std::size_t>(p)].data());
+  }
+  // The first column stays in its place: L's own.
+  EXPECT_NEAR(std::abs(storage[0][0]), std::sqrt(std::abs(A(0, 0))), 1e-5);
+}
+
+TYPED_TEST(Potrf, TellsTheFirstFailingMinor) {
+  using T = TypeParam;
+  const index_t n = 37;
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    const TestMatrix<T> matrix = make_matrix<T>({Kind::indefinite, n, 100, seed});
+    HostMatrix<T> oracle = matrix.A;
+    ASSERT_EQ(reference_cholesky(oracle), matrix.first_failure);
+    for (const Setting& setting :
+         {Setting{1, 8, true}, {2, 5, false}, {3, 5, true}, {4, 1, false}}) {
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << ", " << setting);
+      expect_failure_at(matrix.first_failure, factor(matrix.A, setting));
+    }
+  }
+}
+
+TYPED_TEST(Potrf, TellsTheFirstOfSeveralFailures) {
+  using T = TypeParam;
+  const index_t n = 40;
+  HostMatrix<T> A = make_matrix<T>({Kind::dominant, n, 1, 1}).A;
+  for (const index_t i : {39, 23, 11}) {
+    A(i, i) = T(i % 2 == 1 ? -1 : 0);
+    for (const Setting& setting : {Setting{2, 4, true}, {3, 16, false}, {8, 5, true}}) {
+      SCOPED_TRACE(::testing::Message() << "entry " << i << ", " << setting);
+      expect_failure_at(static_cast<std::int32_t>(i + 1), factor(A, setting));
+    }
+  }
+}
+
+TYPED_TEST(Potrf, TellsNaN) {
+  using T = TypeParam;
+  const index_t n = 41;
+  const std::pair<index_t, index_t> places[] = {{0, 0},  {40, 0},  {40, 40}, {1, 0},
+                                                {17, 5}, {24, 24}, {15, 14}, {16, 15}};
+  for (const auto& [i, j] : places) {
+    TestMatrix<T> matrix = make_matrix<T>({Kind::spd, n, 100, 1});
+    put_nan(matrix, i, j);
+    for (const Setting& setting :
+         {Setting{1, 64, true}, {2, 8, true}, {3, 5, false}, {4, 16, true}}) {
+      SCOPED_TRACE(::testing::Message() << "NaN at " << i << ", " << j << "; " << setting);
+      expect_failure_at(static_cast<std::int32_t>(i + 1), factor(matrix.A, setting));
+    }
+  }
+}
+
+TYPED_TEST(Potrf, TellsInfinity) {
+  using T = TypeParam;
+  const T infinity(std::numeric_limits<real_t<T>>::infinity());
+  for (const index_t i : {0, 20, 39}) {
+    HostMatrix<T> A = make_matrix<T>({Kind::spd, 40, 100, 1}).A;
+    A(i, i) = infinity;
+    const CholeskyFactor<T> L = factor(A, {3, 8, true});
+    EXPECT_EQ(L.info(), i + 1);
+    EXPECT_TRUE(std::isnan(L.logdet()));
+  }
+}
+
+TYPED_TEST(Potrf, GivesLogDet) {
+  using T = TypeParam;
+  const double eps = std::numeric_limits<real_t<T>>::epsilon();
+  for (const index_t n : {1, 2, 30, 150}) {
+    const TestMatrix<T> matrix = make_matrix<T>({Kind::spd, n, 100, 1});
+    for (const Setting& setting : {Setting{1, 8, true}, {3, 16, false}, {8, 5, true}}) {
+      SCOPED_TRACE(::testing::Message() << "n = " << n << ", " << setting);
+      // Each eigenvalue may be off by some eps, which is 100 eps of the smallest.
+      EXPECT_NEAR(factor(matrix.A, setting).logdet(), matrix.logdet.value(),
+                  static_cast<double>(n) * 100 * eps);
+    }
+  }
+  EXPECT_EQ(factor(HostMatrix<T>(0, 0), {3, 8, true}).logdet(), 0);
+}
+
+TYPED_TEST(Potrf, GathersZerosAboveTheDiagonal) {
+  using T = TypeParam;
+  const index_t n = 23;
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, n, 10, 1}).A;
+  HostMatrix<T> L(n + 2, n + 1);
+  std::fill_n(L.view().data, (n + 2) * (n + 1), T(7));
+  factor(A, {3, 4, true}).gather(L.view());
+  for (index_t j = 0; j < n + 1; ++j) {
+    for (index_t i = 0; i < n + 2; ++i) {
+      if (i >= n || j >= n) {
+        EXPECT_EQ(L(i, j), T(7)) << "beyond the order, at " << i << ", " << j;
+      } else if (i < j) {
+        EXPECT_EQ(L(i, j), T(0));
+      } else if (i == j) {
+        EXPECT_GT(jaxmg::real_part(L(i, j)), 0);
+      }
+    }
+  }
+}
+
+TYPED_TEST(Potrf, RunsOnTwoTeamsAtOnce) {
+  using T = TypeParam;
+  const HostMatrix<T> one = make_matrix<T>({Kind::spd, 90, 100, 1}).A;
+  const HostMatrix<T> other = make_matrix<T>({Kind::matern_shuffled, 61, 100, 2}).A;
+  const auto work = [](const HostMatrix<T>& A, const Setting& setting) {
+    for (int i = 0; i < 5; ++i) {
+      SCOPED_TRACE(::testing::Message() << setting);
+      expect_factor_of(A, factor(A, setting));
+    }
+  };
+  std::thread first([&] { work(one, {3, 8, false}); });
+  std::thread second([&] { work(other, {4, 5, true}); });
+  first.join();
+  second.join();
+}
+
+/// The message that `call` fails with.
+template <class Exception, class Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const Exception& error) {
+    return error.what();
+  }
+  return "no such exception";
+}
+
+TYPED_TEST(Potrf, RefusesNonsense) {
+  using T = TypeParam;
+  const Team team = Team::cpu(2);
+  const auto refused = [](const auto& call) { return message_of<jaxmg::InvalidArgument>(call); };
+  EXPECT_EQ(refused([] { Team::cpu(0); }), "ranks: expected at least 1, got 0");
+  EXPECT_EQ(refused([&] { DistributedMatrix<T>(team, -3); }), "n: expected 0 or more, got -3");
+  EXPECT_EQ(refused([&] { DistributedMatrix<T>(team, 4, {nullptr}); }),
+            "shards: expected one for each of 2 ranks, got 1");
+  EXPECT_EQ(refused([&] { jaxmg::potrf(DistributedMatrix<T>(team, 4), {.tile = -1}); }),
+            "tile: expected 0 or more, got -1");
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, 4, 10, 1}).A;
+  HostMatrix<T> small(4, 3);
+  EXPECT_EQ(refused([&] {
+              factor(A, {2, 2, true}).gather(small.view());
+            }),
+            "lower: expected at least 4 x 4, got 4 x 3");
+}
+
+TYPED_TEST(Potrf, SlowSucceedsUpToTheHighestCondition) {
+  using T = TypeParam;
+  for (const Kind kind : {Kind::spd, Kind::clustered, Kind::rbf_sorted, Kind::rbf_shuffled,
+                          Kind::matern_sorted, Kind::matern_shuffled}) {
+    const double highest = highest_kappa(kind, jaxmg::dtype_of<T>());
+    for (const double kappa : {10.0, std::sqrt(highest), highest / 10, highest}) {
+      const HostMatrix<T> A = make_matrix<T>({kind, 301, kappa, 1}).A;
+      for (const Setting& setting : {Setting{1, 0, true}, {3, 32, false}, {4, 75, true}}) {
+        SCOPED_TRACE(::testing::Message()
+                     << to_string(kind) << ", kappa = " << kappa << ", " << setting);
+        expect_factor_of(A, factor(A, setting));
+      }
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,219 @@
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "algorithms/redistribute/in_place.hpp"
+#include "algorithms/redistribute/out_of_place.hpp"
+#include "device/cpu/backend.hpp"
+#include "layouts.hpp"
+#include "team/jobs.hpp"
+
+namespace jaxmg {
+namespace {
+
+using testing::deal;
+using testing::describe;
+using testing::for_each_layout;
+using testing::full_sweep;
+using Backend = cpu::Backend;
+using CpuRank = Rank<Backend>;
+
+/// What stands at (row, column) of the matrix; exact in float.
+template <class T>
+T value(index_t row, index_t column) {
+  const auto number = static_cast<real_t<T>>(1 + row * 1000 + column);
+  if constexpr (is_complex_v<T>) {
+    return T(number, -number);
+  } else {
+    return number;
+  }
+}
+
+/// All ranks' shards of one matrix, `columns` rows and n_loc columns each, with room below.
+template <class T>
+class Shards {
+ public:
+  /// What no value() is.
+  static constexpr T untouched{-7};
+
+  Shards(const BlockCyclic& layout, index_t ld) : rows_(layout.columns()), ld_(ld) {
+    const auto elements = static_cast<std::size_t>(ld * layout.local_columns());
+    storage_.assign(static_cast<std::size_t>(layout.ranks()), std::vector<T>(elements, untouched));
+    local_columns_ = layout.local_columns();
+  }
+
+  MatrixView<T> of(int rank) {
+    return {storage_[static_cast<std::size_t>(rank)].data(), rows_, local_columns_, ld_};
+  }
+  T at(index_t row, ColumnPlace place) { return of(place.rank)(row, place.local); }
+  index_t ld() const { return ld_; }
+
+  /// Column c of the matrix, all of its rows, at places[c].
+  void fill(const std::vector<ColumnPlace>& places) {
+    for (std::size_t c = 0; c < places.size(); ++c) {
+      const MatrixView<T> shard = of(places[c].rank);
+      for (index_t i = 0; i < rows_; ++i) {
+        shard(i, places[c].local) = value<T>(i, static_cast<index_t>(c));
+      }
+    }
+  }
+
+ private:
+  index_t rows_, ld_;
+  index_t local_columns_ = 0;
+  std::vector<std::vector<T>> storage_;
+};
+
+std::vector<ColumnPlace> block_places(const BlockCyclic& layout) {
+  std::vector<ColumnPlace> places;
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    for (index_t local = 0; local < layout.local_columns(); ++local)
+      places.push_back({rank, local});
+  }
+  return places;
+}
+
+TeamOptions memory(bool reads_peers_directly) {
+  TeamOptions options;
+  options.reads_peers_directly = reads_peers_directly;
+  return options;
+}
+
+enum class Direction { forward, back };
+
+template <class T>
+void check_out_of_place(const BlockCyclic& layout, Direction direction, Rows rows, bool direct) {
+  const std::vector<ColumnPlace> block = block_places(layout), cyclic = deal(layout);
+  const bool forward = direction == Direction::forward;
+  const std::vector<ColumnPlace>& to = forward ? cyclic : block;
+  Shards<T> source(layout, layout.columns() + 1), target(layout, layout.columns() + 2);
+  source.fill(forward ? block : cyclic);
+  run_team(
+      layout.ranks(),
+      [&](CpuRank& rank) {
+        const MatrixView<T> from = source.of(rank.index()), into = target.of(rank.index());
+        if (forward) {
+          block_to_cyclic<Backend, T>(rank, layout, from, into, rows);
+        } else {
+          cyclic_to_block<Backend, T>(rank, layout, from, into, rows);
+        }
+      },
+      memory(direct));
+  for (index_t column = 0; column < layout.columns(); ++column) {
+    // Rows of the tile above the diagonal may travel along.
+    const index_t needed = rows == Rows::all ? 0 : column;
+    const index_t allowed =
+        rows == Rows::all ? 0 : std::max<index_t>(column - layout.tile() + 1, 0);
+    for (index_t i = 0; i < target.ld(); ++i) {
+      const T got = target.at(i, to[static_cast<std::size_t>(column)]);
+      const bool counts = i < layout.order() && column < layout.order();
+      if (counts && i >= needed) {
+        ASSERT_EQ(got, value<T>(i, column)) << i << ", " << column << " of " << describe(layout);
+      } else if (!counts || i < allowed) {
+        ASSERT_EQ(got, Shards<T>::untouched) << i << ", " << column << " of " << describe(layout);
+      }
+    }
+  }
+}
+
+template <class T>
+void check_in_place(const BlockCyclic& layout, bool direct) {
+  const std::vector<ColumnPlace> block = block_places(layout), cyclic = deal(layout);
+  Shards<T> matrix(layout, layout.columns() + 3), staging = matrix, expected = matrix;
+  matrix.fill(block);
+  std::vector<std::vector<T>> stagings(
+      static_cast<std::size_t>(layout.ranks()),
+      std::vector<T>(static_cast<std::size_t>(layout.columns() * staging_columns(layout))));
+  const auto permute = [&](CpuRank& rank, std::vector<Cycle> cycles) {
+    const MatrixView<T> own_staging(stagings[static_cast<std::size_t>(rank.index())].data(),
+                                    layout.columns(), staging_columns(layout), layout.columns());
+    permute_in_place<Backend, T>(rank, layout, std::move(cycles), matrix.of(rank.index()),
+                                 own_staging);
+  };
+  const auto check = [&](const std::vector<ColumnPlace>& places) {
+    expected.fill(places);
+    for (const ColumnPlace& place : places) {
+      for (index_t i = 0; i < matrix.ld(); ++i) {
+        ASSERT_EQ(matrix.at(i, place), expected.at(i, place))
+            << "row " << i << ", rank " << place.rank << ", column " << place.local << " of "
+            << describe(layout);
+      }
+    }
+  };
+  run_team(
+      layout.ranks(), [&](CpuRank& rank) { permute(rank, block_to_cyclic_cycles(layout)); },
+      memory(direct));
+  check(cyclic);
+  run_team(
+      layout.ranks(), [&](CpuRank& rank) { permute(rank, cyclic_to_block_cycles(layout)); },
+      memory(direct));
+  check(block);
+  // Both in one call, without a pause between.
+  run_team(
+      layout.ranks(),
+      [&](CpuRank& rank) {
+        permute(rank, block_to_cyclic_cycles(layout));
+        permute(rank, cyclic_to_block_cycles(layout));
+      },
+      memory(direct));
+  check(block);
+}
+
+template <class T>
+void check_all(const BlockCyclic& layout, bool direct) {
+  for (const Rows rows : {Rows::all, Rows::from_diagonal}) {
+    check_out_of_place<T>(layout, Direction::forward, rows, direct);
+    check_out_of_place<T>(layout, Direction::back, rows, direct);
+  }
+  check_in_place<T>(layout, direct);
+}
+
+TEST(Redistribute, AllSmallLayouts) {
+  const index_t widest = full_sweep() ? 24 : 12;
+  for_each_layout(widest, 4, [](const BlockCyclic& full) {
+    for (const index_t order : {full.columns(), full.columns() - 1, full.columns() / 2}) {
+      if (order < 0) continue;
+      const BlockCyclic layout(full.columns(), full.ranks(), full.tile(), order);
+      check_all<float>(layout, order % 2 == 0);
+    }
+    return !::testing::Test::HasFailure();
+  });
+}
+
+template <class T>
+class RedistributeRandomly : public ::testing::Test {
+ protected:
+  void TearDown() override { cpu::set_chaos({}); }
+};
+using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
+TYPED_TEST_SUITE(RedistributeRandomly, Scalars);
+
+TYPED_TEST(RedistributeRandomly, GivesTheDefinitionUnderChaos) {
+  std::mt19937 random(17);
+  const auto pick = [&random](index_t low, index_t high) {
+    return std::uniform_int_distribution<index_t>(low, high)(random);
+  };
+  const unsigned seeds = full_sweep() ? 100 : 12;
+  for (unsigned seed = 1; seed <= seeds && !this->HasFailure(); ++seed) {
+    const auto ranks = static_cast<int>(pick(1, 8));
+    const index_t local = pick(1, 12);
+    const index_t tile = pick(1, local + 1), order = pick(0, ranks * local);
+    cpu::set_chaos({seed, 20});
+    check_all<TypeParam>({ranks * local, ranks, tile, order}, seed % 2 == 0);
+  }
+}
+
+TEST(Redistribute, BatchesOfCyclesTurnOneAfterTheOther) {
+  cpu::set_chaos({3, 20});
+  for (const BlockCyclic& layout : {BlockCyclic(4 * 64, 4, 1), BlockCyclic(8 * 16, 8, 2)}) {
+    const auto batches =
+        staging_plan(block_to_cyclic_cycles(layout), layout, staging_columns(layout));
+    EXPECT_GT(batches.size(), 2u);
+    check_in_place<double>(layout, true);
+  }
+  cpu::set_chaos({});
+}
+
+}  // namespace
+}  // namespace jaxmg

@@ -1,0 +1,288 @@
+"""Every mistake gets a message that says what was expected, what came, and what to write; and a
+failing rank gives one error in bounded time, after which the next call works."""
+
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+
+import jaxmg
+from jaxmg._library import library
+
+N, T = 64, 8
+A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
+SPEC = P("x", None)
+
+WRONG = {
+    "a is a vector": (
+        ValueError,
+        dict(a=A[0]),
+        r"potrs: a: expected a rank-2 matrix A, got float64\[64\]",
+    ),
+    "a is a batch": (
+        ValueError,
+        dict(a=A[None]),
+        r"a: expected a rank-2 matrix A.*solved one by one",
+    ),
+    "a is not square": (
+        ValueError,
+        dict(a=A[:32]),
+        r"a: expected A to be square, got float64\[32,64\]",
+    ),
+    "a is a list": (
+        TypeError,
+        dict(a=A.tolist()),
+        r"a: expected a JAX or NumPy array, got list; pass jnp",
+    ),
+    "a is an integer matrix": (
+        TypeError,
+        dict(a=A.astype(np.int32)),
+        r"a: supports float32, float64, complex64 and complex128, got int32; convert it first, a\."
+        r"astype",
+    ),
+    "a is bfloat16": (
+        TypeError,
+        dict(a=jnp.asarray(A, jnp.bfloat16)),
+        r"a: supports .*got bfloat16",
+    ),
+    "a is float16": (TypeError, dict(a=A.astype(np.float16)), r"a: supports .*got float16"),
+    "b has another dtype": (
+        TypeError,
+        dict(b=B.astype(np.float32)),
+        r"b: expected matching A/B dtypes, got float32\[64,2\] for a = float64\[64,64\]"
+        r".*b\.astype\(a\.dtype\)",
+    ),
+    "b is too short": (
+        ValueError,
+        dict(b=B[:60]),
+        r"b: expected matching leading dimensions, 64 rows, got float64\[60,2\]",
+    ),
+    "b fits neither n nor A": (
+        ValueError,
+        dict(b=B[:59], n=60),
+        r"b: expected matching leading dimensions, 60 or 64 rows, got float64\[59,2\]",
+    ),
+    "b is a cube": (
+        ValueError,
+        dict(b=B[None]),
+        r"b: expected a rank-1 or rank-2 RHS, got .*reshape",
+    ),
+    "T_A is zero": (ValueError, dict(T_A=0), r"T_A must be positive, got 0; leave T_A out"),
+    "T_A is negative": (ValueError, dict(T_A=-4), r"T_A must be positive, got -4"),
+    "T_A is a float": (TypeError, dict(T_A=8.0), r"T_A: expected an integer or None, got float"),
+    "n is too large": (ValueError, dict(n=65), r"n: expected the true order .* 64 rows.*got 65"),
+    "n is negative": (ValueError, dict(n=-1), r"n: expected the true order .*got -1"),
+    "n is a float": (TypeError, dict(n=60.0), r"n: expected an integer, .*got float; under jit"),
+    "mesh is a list": (
+        TypeError,
+        dict(mesh=[1]),
+        r"mesh: expected a jax\.sharding\.Mesh or AbstractMesh, got list; pass mesh=jax\.make_mesh",
+    ),
+    "spec is a string": (
+        TypeError,
+        dict(in_specs="x"),
+        r"in_specs must be a PartitionSpec or a 1-element list/tuple containing one, got 'x'; pass",
+    ),
+    "too many specs": (
+        ValueError,
+        dict(in_specs=(SPEC, SPEC, SPEC)),
+        r"in_specs must be a single PartitionSpec or a 1-element list/tuple, got 3 specs",
+    ),
+    "spec of nothing": (
+        ValueError,
+        dict(in_specs=P(None, None)),
+        r"in_specs: expected at least one matrix axis .*A must be sharded along the columns",
+    ),
+    "spec of rank three": (
+        ValueError,
+        dict(in_specs=P(None, "x", None)),
+        r"a spec of rank 2 for A",
+    ),
+    "spec of another mesh": (
+        ValueError,
+        dict(in_specs=P("y", None)),
+        r"in_specs: expected axes of the mesh \('x',\), got .*'y'.*; pass in_specs=P\(\"x\", "
+        r"None\)",
+    ),
+    "two specs": (
+        ValueError,
+        dict(matrix_specs=SPEC),
+        r"Specify only one of matrix_specs=\.\.\. or in_specs=\.\.\.; got both",
+    ),
+}
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.replace(" ", "_"))
+def test_wrong_arguments(case, jit, mesh):
+    error, change, message = WRONG[case]
+    arguments = dict(a=A, b=B, T_A=T, mesh=mesh, in_specs=SPEC) | change
+    if not jit or "list" in case:
+        with pytest.raises(error, match=message):
+            jaxmg.potrs(**arguments)
+        return
+    a, b = arguments.pop("a"), arguments.pop("b")
+    with pytest.raises(error, match=message):
+        jax.jit(lambda a, b: jaxmg.potrs(a, b, **arguments))(a, b)
+
+
+def test_no_mesh():
+    with pytest.raises(
+        ValueError, match=r"mesh: expected a mesh from mesh=.*write potrs\(a, .*make_mesh"
+    ):
+        jaxmg.potrs(A, B, T)
+
+
+def test_messages_show_shardings():
+    """In JAX's own notation, where axes are Explicit."""
+    mesh = cpu_mesh(axis_type=AxisType.Explicit)
+    with pytest.raises(ValueError, match=re.escape("float64[64,32@x]")):
+        jaxmg.potrs(
+            jax.device_put(A[:, :32], jax.sharding.NamedSharding(mesh, P(None, "x"))), B, T, mesh
+        )
+
+
+def test_global_call_inside_a_shard_map(mesh):
+    with pytest.raises(
+        ValueError, match=r"expected global arrays, .*call potrs_shardmap_ctx\(a, b"
+    ):
+        jax.shard_map(
+            lambda a, b: jaxmg.potrs(a, b, T, mesh, SPEC),
+            mesh=mesh,
+            in_specs=(SPEC, P()),
+            out_specs=P(),
+            check_vma=False,
+        )(A, B)
+
+
+def test_local_ctx_errors():
+    mesh = cpu_mesh((2, 4), ("p", "q"))
+
+    def call(in_spec, **options):
+        return jax.shard_map(
+            lambda a, b: jaxmg.potrs_shardmap_ctx(a, b, T, **options)[0],
+            mesh=mesh,
+            in_specs=(in_spec, P()),
+            out_specs=P(),
+            check_vma=False,
+        )(A, B)
+
+    with pytest.raises(
+        ValueError, match=r"axis_name: .*one of \('p', 'q'\), got None; pass axis_name='p'"
+    ):
+        call(P("p", None))
+    with pytest.raises(ValueError, match=r"axis_name: .*got 'z'"):
+        call(P("p", None), axis_name="z")
+    with pytest.raises(
+        ValueError, match=r"a: expected this device's rows .*N / 4 x N.*float64\[32,64\]"
+    ):
+        call(P("p", None), axis_name="q")
+    with pytest.raises(ValueError, match=r"axis_name: expected a call inside a shard_map"):
+        jaxmg.potrs_shardmap_ctx(A, B, T, axis_name="p")
+
+
+def works(mesh):
+    x = jaxmg.potrs(by_rows(A, mesh), everywhere(B, mesh), T, mesh, SPEC)
+    return residual(A, x, B) < 10
+
+
+@pytest.mark.parametrize("rank", [0, 3, 7])
+def test_a_failing_rank(mesh, rank):
+    """One error, which names the rank and the cause; then the next call works."""
+    works(mesh)
+    before = threading.active_count()
+    library().jaxmg_inject_fault(rank)
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=rf"rank {rank} of 8 failed: injected fault"
+    ):
+        jax.block_until_ready(jaxmg.potrs(by_rows(A, mesh), everywhere(B, mesh), T, mesh, SPEC))
+    assert works(mesh)
+    assert threading.active_count() <= before
+
+
+def test_a_missing_rank(mesh, monkeypatch):
+    """Rank 5 takes another branch: the others are told within the time-out, and by number."""
+    monkeypatch.setenv("JAXMG_TIMEOUT", "1.5")
+
+    def local(a, b):
+        return jax.lax.cond(
+            jax.lax.axis_index("x") == 5,
+            lambda: b,
+            lambda: jaxmg.potrs_shardmap_ctx(a, b, T)[0],
+        )
+
+    call = jax.jit(
+        jax.shard_map(local, mesh=mesh, in_specs=(SPEC, P()), out_specs=P(), check_vma=False)
+    )
+    begin = time.monotonic()
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"potrs of float64.*ranks 5 of 8 did not come"
+    ):
+        jax.block_until_ready(call(by_rows(A, mesh), everywhere(B, mesh)))
+    assert time.monotonic() - begin < 20
+    assert works(mesh)
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_import_is_quiet():
+    """No thread, no device, no global switch, no output."""
+    done = run_python(
+        """
+        import os, threading
+        import jax, scipy.linalg, numpy
+        def threads(): return len(os.listdir("/proc/self/task"))
+        before = threads(), jax.config.jax_enable_x64, dict(os.environ)
+        import jaxmg
+        assert (threads(), jax.config.jax_enable_x64, dict(os.environ)) == before
+        import jax._src.xla_bridge as bridge
+        assert not bridge._backends, "import touched a device"
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_float64_without_x64_is_what_jax_makes_of_it():
+    done = run_python(
+        """
+        import jax
+        jax.config.update("jax_num_cpu_devices", 4)
+        import numpy as np, jaxmg
+        from jax.sharding import PartitionSpec as P
+        mesh = jax.make_mesh((4,), ("x",))
+        x, logdet = jaxmg.potrs(np.eye(8, dtype=np.float32), np.ones(8, np.float32), mesh=mesh,
+                                in_specs=P("x", None), return_logdet=True)
+        assert x.dtype == logdet.dtype == np.float32
+        assert not jax.config.jax_enable_x64
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_library_says_where_it_was_sought(tmp_path):
+    done = run_python(
+        f"import os; os.environ['JAXMG_LIBRARY_DIR'] = {str(tmp_path)!r}; import jaxmg"
+    )
+    assert done.returncode != 0
+    assert f"compiled library was expected at {tmp_path}" in done.stderr
+    assert "set JAXMG_LIBRARY_DIR" in done.stderr
+
+
+def test_a_differentiated_call_is_refused(mesh):
+    with pytest.raises(Exception, match=r"potrs"):
+        jax.grad(lambda b: jaxmg.potrs(A, b, T, mesh, SPEC).sum())(jnp.asarray(B))
