@@ -47,23 +47,19 @@ void jaxmg_set_blas(const void* const* pointers, const char* name) {
 /// For tests: rank `rank` of the next call fails.
 void jaxmg_inject_fault(std::int32_t rank) { jaxmg::ffi::inject_fault(rank); }
 
-/// The tile that potrf and potrs take by default. `dtype` as in jaxmg::DType.
-std::int64_t jaxmg_default_cholesky_tile(std::int32_t dtype, std::int64_t columns,
-                                         std::int32_t ranks) {
+/// Bytes of workspace a rank of potrs needs; -1 if the sizes make no sense. `platform` as in
+/// jaxmg::Platform, `dtype` as in jaxmg::DType; `tile` 0: chosen by the library.
+std::int64_t jaxmg_potrs_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
+                                   std::int64_t order, std::int32_t ranks, std::int64_t tile,
+                                   std::int64_t rhs, std::int32_t in_place) {
   return told([&] {
-    return jaxmg::default_cholesky_tile(static_cast<jaxmg::DType>(dtype), columns, ranks);
-  });
-}
-
-/// Bytes of workspace a rank of potrs needs on CPUs; -1 if the sizes make no sense.
-std::int64_t jaxmg_potrs_workspace(std::int32_t dtype, std::int64_t columns, std::int64_t order,
-                                   std::int32_t ranks, std::int64_t tile, std::int64_t rhs,
-                                   std::int32_t in_place) {
-  return told([&] {
+    const auto on = static_cast<jaxmg::Platform>(platform);
+    const auto of = static_cast<jaxmg::DType>(dtype);
     const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, rhs, in_place != 0};
     jaxmg::validate(problem);
-    return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
-      return jaxmg::CholeskyWorkspace<jaxmg::cpu::Backend, T>::bytes(problem, true);
+    return jaxmg::visit(of, [&]<class T>() {
+      return jaxmg::CholeskyWorkspace<T>::bytes(jaxmg::planned(problem, on, of),
+                                                jaxmg::traits_of(on));
     });
   });
 }

@@ -76,7 +76,7 @@ template <class MakeProgram>
 xf::Future join(const CallSite& site, std::string call, MakeProgram make_program) {
   const auto promise = std::make_shared<xf::Promise>();
   xf::Future future(*promise);
-  Arrival arrival{site.rank, site.size, std::move(call), {}, nullptr};
+  Arrival<RankTask> arrival{site.rank, site.size, std::move(call), {}, nullptr};
   try {
     arrival.task.program = with_injected_fault(site.rank, make_program());
   } catch (...) {

@@ -9,6 +9,7 @@ from ._cyclic import get_cols_cyclic as get_cols_cyclic
 from ._cyclic import pad_rows as pad_rows
 from ._cyclic import unpad_rows as unpad_rows
 from ._cyclic import verify_cyclic as verify_cyclic
+from ._library import cuda_library as _load_cuda_library
 from ._library import library as _load_library
 from ._plot import plot_block_to_cyclic as plot_block_to_cyclic
 from ._potrs import potrs as potrs
@@ -20,3 +21,4 @@ __version__ = _version("jaxmg")
 # Programs that were exported or cached by another process call our handlers without tracing
 # anything here, so they are registered now.
 _load_library()
+_load_cuda_library()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,17 @@ def foreign_context_left(
     if isinstance(mesh, Mesh) and not traced:
         return _set_mesh(mesh)
     return _use_abstract_mesh(abstract)
+
+
+def by_platform(call: Callable[..., Any], with_cuda: bool, *operands: Any) -> Any:
+    """``call(platform, *operands)`` for the platform that the program is compiled for."""
+    if not with_cuda:
+        return call("cpu", *operands)
+    return jax.lax.platform_dependent(
+        *operands,
+        cpu=functools.partial(call, "cpu"),
+        cuda=functools.partial(call, "cuda"),
+    )
 
 
 def is_traced(x: Any) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 from pathlib import Path
 
 import jax
 import numpy as np
 
+_PLATFORMS = {"cpu": 0, "cuda": 1}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
 _HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cpu", "jaxmg_potrs": "jaxmg_potrs_cpu"}
+_CUDA_HANDLERS = {"jaxmg_potrs": "jaxmg_potrs_cuda"}
 
 
 def _directory() -> Path:
@@ -32,8 +35,7 @@ def _load() -> ctypes.CDLL:
     library.jaxmg_last_error.restype = ctypes.c_char_p
     for name, arguments in {
         "jaxmg_blas_entries": "",
-        "jaxmg_default_cholesky_tile": "iqi",
-        "jaxmg_potrs_workspace": "iqqiqqi",
+        "jaxmg_potrs_workspace": "iiqqiqqi",
     }.items():
         function = getattr(library, name)
         function.restype = ctypes.c_int64
@@ -76,6 +78,28 @@ def _give_blas(library: ctypes.CDLL) -> None:
 
 
 @functools.cache
+def cuda_library() -> ctypes.CDLL | None:
+    """The CUDA engine, where JAX has its CUDA 13 plugin and the wheel was built with it."""
+    path = _directory() / "libjaxmg_cu13.so"
+    if importlib.util.find_spec("jax_cuda13_plugin") is None or not path.exists():
+        return None
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ImportError(
+            f"jaxmg's CUDA engine could not be loaded: {error}. It needs cuBLAS and cuSOLVER of CUDA "
+            '13, from `pip install "jax[cuda13]"` or from the system; or set JAX_PLATFORMS=cpu.'
+        ) from error
+    for target, symbol in _CUDA_HANDLERS.items():
+        stages = {
+            "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cuda),
+            "execute": jax.ffi.pycapsule(getattr(loaded, symbol)),
+        }
+        jax.ffi.register_ffi_target(target, stages, "CUDA")
+    return loaded
+
+
+@functools.cache
 def library() -> ctypes.CDLL:
     """The CPU library, ready for use."""
     loaded = _load()
@@ -91,17 +115,26 @@ def _checked(value: int) -> int:
     return value
 
 
-def default_cholesky_tile(dtype: np.dtype, columns: int, ranks: int) -> int:
-    """The tile size of potrf and potrs when the caller names none."""
-    return _checked(library().jaxmg_default_cholesky_tile(_DTYPES[dtype.name], columns, ranks))
-
-
 def potrs_workspace(
-    dtype: np.dtype, columns: int, order: int, ranks: int, tile: int, rhs: int, in_place: bool
+    platform: str,
+    dtype: np.dtype,
+    columns: int,
+    order: int,
+    ranks: int,
+    tile: int,
+    rhs: int,
+    in_place: bool,
 ) -> int:
-    """Bytes of workspace that one device needs in a call of potrs on CPUs."""
+    """Bytes of workspace that one device needs in a call of potrs."""
     return _checked(
         library().jaxmg_potrs_workspace(
-            _DTYPES[dtype.name], columns, order, ranks, tile, rhs, int(in_place)
+            _PLATFORMS[platform],
+            _DTYPES[dtype.name],
+            columns,
+            order,
+            ranks,
+            tile,
+            rhs,
+            int(in_place),
         )
     )

@@ -49,18 +49,32 @@ def _potrs_local(
     a: jax.Array, b: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``: `a` its rows, `b` all right-hand sides."""
-    ranks = lax.axis_size(axes)
-    rows, columns = a.shape
-    dtype = np.dtype(a.dtype)
-    rhs = 1 if b.ndim == 1 else b.shape[1]
-    tile = options.tile or _library.default_cholesky_tile(dtype, columns, ranks)
-    tile = max(1, min(tile, rows))
-    workspace = _library.potrs_workspace(
-        dtype, columns, options.order, ranks, tile, rhs, options.in_place
-    )
-    real = np.finfo(dtype).dtype
     rank = lax.axis_index(axes).astype(jnp.int32)
     group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
+    ranks = lax.axis_size(axes)
+    call = functools.partial(_potrs_on, ranks=ranks, options=options)
+    return _compat.by_platform(call, _library.cuda_library() is not None, rank, group, a, b)
+
+
+def _potrs_on(
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    a: jax.Array,
+    b: jax.Array,
+    *,
+    ranks: int,
+    options: Options,
+) -> Outcome:
+    """The foreign call, with the tile and the workspace of one platform."""
+    columns = a.shape[1]
+    dtype = np.dtype(a.dtype)
+    rhs = 1 if b.ndim == 1 else b.shape[1]
+    tile = options.tile or 0  # chosen by the library
+    workspace = _library.potrs_workspace(
+        platform, dtype, columns, options.order, ranks, tile, rhs, options.in_place
+    )
+    real = np.finfo(dtype).dtype
     x, logdet, info, _, work = jax.ffi.ffi_call(
         "jaxmg_potrs",
         (

@@ -1,6 +1,7 @@
 // Carves typed arrays out of one block of workspace, or counts what that block must hold.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,6 +32,10 @@ class Arena {
   MatrixView<T> take_matrix(index_t rows, index_t cols) {
     return {take<T>(rows * cols), rows, cols, rows};
   }
+
+  /// What `other`, a copy of this arena, has taken counts as taken here: its arrays share storage
+  /// with those taken from this one since.
+  void cover(const Arena& other) { used_ = std::max(used_, other.used_); }
 
   /// Bytes that suffice wherever the block starts.
   std::size_t bytes() const { return used_ + (base_ == nullptr ? alignment : 0); }

@@ -3,11 +3,13 @@
 
 #include <array>
 
-#include "algorithms/cholesky/factor.hpp"
+#include "algorithms/cholesky/solve.hpp"
 #include "algorithms/redistribute/in_place.hpp"
 #include "api/arena.hpp"
 
 namespace jaxmg {
+
+enum class Platform : std::int32_t { cpu = 0, cuda = 1 };
 
 /// What every rank of a call agrees on.
 struct CholeskyProblem {
@@ -15,17 +17,19 @@ struct CholeskyProblem {
   index_t order;    ///< true order, at most `columns`
   int ranks;
   index_t tile;
-  index_t rhs;    ///< right-hand sides; 0 for a factorisation alone
-  bool in_place;  ///< A's own storage becomes the working matrix
+  index_t rhs;               ///< right-hand sides; 0 for a factorisation alone
+  bool in_place;             ///< A's own storage becomes the working matrix
+  bool on_one_rank = false;  ///< so small that rank 0 alone is fastest
 
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
 };
 
-/// Throws InvalidArgument on sizes that make no sense.
+/// Throws InvalidArgument on sizes that make no sense. A tile of 0 is one to be chosen.
 void validate(const CholeskyProblem& problem);
 
-/// The tile that potrf and potrs take when the caller names none.
-index_t default_cholesky_tile(DType dtype, index_t columns, int ranks);
+/// `problem` with its tile: the given one, at most n_loc, or, if it is 0, one that was measured to
+/// be good. Only then may the whole job go to one rank: a given tile is honoured.
+CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType dtype);
 
 /// Scalars that a call keeps in device memory, one set a rank.
 struct CholeskyScalars {
@@ -36,21 +40,34 @@ struct CholeskyScalars {
   double* logdet;       ///< of all ranks
 };
 
-/// A rank's workspace. Its size is a formula of the problem, the dtype and the backend.
-template <Backend B, Scalar T>
+/// What the workspace depends on besides the problem and the dtype.
+struct BackendTraits {
+  PanelMethod panel_method;
+  bool reads_peers_directly;
+};
+
+/// The traits of calls from Python: CPU ranks share the process's memory.
+constexpr BackendTraits traits_of(Platform platform) {
+  return platform == Platform::cpu ? BackendTraits{PanelMethod::trsm, true}
+                                   : BackendTraits{PanelMethod::block_substitution, false};
+}
+
+/// A rank's workspace. Its size is a formula of the problem, the dtype and the backend's traits.
+template <Scalar T>
 struct CholeskyWorkspace {
-  MatrixView<T> matrix;   ///< working copy (not in place)
-  MatrixView<T> staging;  ///< two tile columns (in place)
+  MatrixView<T> matrix;   ///< working copy (not in place), of all columns if on one rank
+  MatrixView<T> staging;  ///< two tile columns (in place); shares its storage with what follows
   std::array<MatrixView<T>, 2> ring;
   SubstitutionWork<T> substitution;
+  SolveWork<T> solve;
   MatrixView<T> U;  ///< nrhs x n
   CholeskyScalars scalars;
 
   static CholeskyWorkspace carve(Arena& arena, const CholeskyProblem& problem,
-                                 bool reads_peers_directly);
-  static std::size_t bytes(const CholeskyProblem& problem, bool reads_peers_directly) {
+                                 const BackendTraits& traits);
+  static std::size_t bytes(const CholeskyProblem& problem, const BackendTraits& traits) {
     Arena arena;
-    carve(arena, problem, reads_peers_directly);
+    carve(arena, problem, traits);
     return arena.bytes();
   }
 };
@@ -62,30 +79,41 @@ index_t padded_ld(index_t rows) {
   return (rows + line - 1) / line * line;
 }
 
-template <Backend B, Scalar T>
-CholeskyWorkspace<B, T> CholeskyWorkspace<B, T>::carve(Arena& arena, const CholeskyProblem& p,
-                                                       bool reads_peers_directly) {
+template <Scalar T>
+CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyProblem& p,
+                                                 const BackendTraits& traits) {
   const BlockCyclic layout = p.layout();
   const index_t tile = std::min(p.tile, layout.local_columns());
   CholeskyWorkspace work;
   work.scalars = {arena.take<std::int32_t>(1), arena.take<std::int32_t>(p.ranks),
                   arena.take<double>(1), arena.take<double>(p.ranks), arena.take<double>(1)};
+  if (p.on_one_rank) {
+    const index_t ld = padded_ld<T>(p.columns);
+    work.matrix = {arena.take<T>(ld * p.columns), p.columns, p.columns, ld};
+    return work;
+  }
+  Arena redistribution = arena;
   if (p.in_place) {
-    work.staging = arena.take_matrix<T>(p.columns, staging_columns(layout));
+    work.staging = redistribution.take_matrix<T>(p.columns, staging_columns(layout));
   } else {
     const index_t ld = padded_ld<T>(p.columns);
     work.matrix = {arena.take<T>(ld * layout.local_columns()), p.columns, layout.local_columns(),
                    ld};
   }
-  if (!reads_peers_directly && p.ranks > 1) {
+  if (!traits.reads_peers_directly && p.ranks > 1) {
     for (MatrixView<T>& slot : work.ring) slot = arena.take_matrix<T>(p.columns, tile);
   }
-  if constexpr (B::panel_method == PanelMethod::block_substitution) {
+  if (traits.panel_method == PanelMethod::block_substitution) {
     work.substitution = {arena.take_matrix<T>(tile, tile),
                          arena.take_matrix<T>(substitution_block, tile),
                          arena.take_matrix<T>(p.columns, substitution_block)};
+    if (p.rhs > 0) {
+      work.solve = {arena.take_matrix<T>(tile, layout.local_columns()),
+                    arena.take_matrix<T>(p.rhs, tile)};
+    }
   }
   work.U = arena.take_matrix<T>(p.rhs, p.order);
+  arena.cover(redistribution);
   return work;
 }
 

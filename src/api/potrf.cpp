@@ -4,33 +4,24 @@
 #include "api/run.hpp"
 
 namespace jaxmg {
-namespace {
-
-index_t choose_tile(DType dtype, index_t columns, int ranks, index_t asked) {
-  if (asked < 0) throw InvalidArgument("tile: expected 0 or more, got " + std::to_string(asked));
-  const index_t tile = asked == 0 ? default_cholesky_tile(dtype, columns, ranks) : asked;
-  return std::max<index_t>(1, std::min(tile, columns / ranks));
-}
-
-}  // namespace
-
 template <Scalar T>
 CholeskyFactor<T> potrf(DistributedMatrix<T> a, const PotrfOptions& options) {
   using B = cpu::Backend;
   const int ranks = a.team().size();
-  const index_t tile = choose_tile(dtype_of<T>(), a.columns(), ranks, options.tile);
-  CholeskyFactor<T> factor(std::move(a), tile);
-  const DistributedMatrix<T>& matrix = factor.matrix_;
-  const CholeskyProblem problem{matrix.columns(), matrix.order(), ranks, tile, 0, true};
+  CholeskyProblem problem{a.columns(), a.order(), ranks, options.tile, 0, true};
   validate(problem);
+  problem = planned(problem, Platform::cpu, dtype_of<T>());
+  problem.on_one_rank = false;  // the factor stays spread over the team
+  CholeskyFactor<T> factor(std::move(a), problem.tile);
+  const DistributedMatrix<T>& matrix = factor.matrix_;
 
   std::vector<std::int32_t> info(static_cast<std::size_t>(ranks));
   std::vector<real_t<T>> logdet(static_cast<std::size_t>(ranks));
-  const bool direct = factor.team().options().reads_peers_directly;
-  run_with_workspace(factor.team(), CholeskyWorkspace<B, T>::bytes(problem, direct),
+  const BackendTraits traits{B::panel_method, factor.team().options().reads_peers_directly};
+  run_with_workspace(factor.team(), CholeskyWorkspace<T>::bytes(problem, traits),
                      [&](Rank<B>& rank, void* workspace) {
                        Arena arena(workspace);
-                       const auto work = CholeskyWorkspace<B, T>::carve(arena, problem, direct);
+                       const auto work = CholeskyWorkspace<T>::carve(arena, problem, traits);
                        const auto index = static_cast<std::size_t>(rank.index());
                        const MatrixView<T> M =
                            distribute<B, T>(rank, problem, matrix.shard(rank.index()), work);

@@ -31,8 +31,8 @@ void potrs(const CholeskyFactor<T>& factor, MatrixView<T> b) {
     const MatrixView<const T> mine = L.shard(rank.index());
     // Right-hand sides are rows inside: B^H = (L L^H X)^H = X^H L L^H.
     B::conj_transpose<T>(panel, b, X);
-    forward_substitution<B, T>(rank, layout, mine, X, U);
-    backward_substitution<B, T>(rank, layout, mine, U, X);
+    forward_substitution<B, T>(rank, layout, mine, {}, X, U, X);
+    backward_substitution<B, T>(rank, layout, mine, {}, U, X);
     rank.barrier(panel);  // everybody has read b
     if (rank.index() != 0) return;
     B::conj_transpose<T>(panel, X, b);

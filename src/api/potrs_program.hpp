@@ -8,6 +8,12 @@
 
 namespace jaxmg {
 
+/// The traits of a rank's backend.
+template <Backend B>
+BackendTraits traits_of(const Rank<B>& rank) {
+  return {B::panel_method, rank.reads_peers_directly()};
+}
+
 /// One rank's operands of potrs. Right-hand sides are rows (see algorithms/cholesky/solve.hpp).
 template <Scalar T>
 struct PotrsOperands {
@@ -23,7 +29,7 @@ struct PotrsOperands {
 /// Afterwards panel and bulk wait for it.
 template <Backend B, Scalar T>
 MatrixView<T> distribute(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> A,
-                         const CholeskyWorkspace<B, T>& work) {
+                         const CholeskyWorkspace<T>& work) {
   const BlockCyclic layout = problem.layout();
   if (problem.in_place) {
     permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, work.staging);
@@ -40,13 +46,13 @@ MatrixView<T> distribute(Rank<B>& rank, const CholeskyProblem& problem, MatrixVi
 /// be agreed on by agree_on_outcome().
 template <Backend B, Scalar T>
 void factor_matrix(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> M,
-                   const CholeskyWorkspace<B, T>& work) {
+                   const CholeskyWorkspace<T>& work) {
   const BlockCyclic layout = problem.layout();
   auto& panel = rank.panel();
   B::template fill<std::int32_t>(panel, 0, {work.scalars.info, 1, 1, 1});
   B::template fill<double>(panel, 0, {work.scalars.share, 1, 1, 1});
   PanelRing<B, T> ring(work.ring);
-  potrf<B, T>(rank, layout, M, ring, work.substitution, work.scalars.info);
+  potrf<B, T>(rank, layout, M, ring, work.substitution, work.solve.inverses, work.scalars.info);
   logdet<B, T>(rank, layout, M, work.scalars.share);
 }
 
@@ -62,18 +68,56 @@ void agree_on_outcome(Rank<B>& rank, const CholeskyScalars& scalars, std::int32_
   B::template fill_nan_if<real_t<T>>(panel, info, {logdet, 1, 1, 1});
 }
 
+/// Rank 0 pulls the lower triangle and solves alone; the others pull x. For sizes where a step of
+/// the distributed algorithm costs more than its work.
+template <Backend B, Scalar T>
+void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOperands<T>& op,
+                       const CholeskyWorkspace<T>& work) {
+  auto& panel = rank.panel();
+  const index_t n = problem.order, n_loc = problem.columns / problem.ranks;
+  const index_t a_tag = rank.reserve(2), x_tag = a_tag + 1;
+  const MatrixView<T> X = op.X.column_range(0, n);
+  rank.post(a_tag, op.A.data, panel);
+  B::template fill<std::int32_t>(panel, 0, {work.scalars.info, 1, 1, 1});
+  B::template fill<double>(panel, 0, {work.scalars.share, 1, 1, 1});
+  if (rank.index() == 0) {
+    const MatrixView<T> M = work.matrix.block(0, 0, n, n);
+    for (int p = 0; p < rank.size(); ++p) {
+      const index_t first = std::min(p * n_loc, n), last = std::min(first + n_loc, n);
+      const MatrixView<const T> block(rank.template take<T>(p, a_tag, panel), n, last - first,
+                                      op.A.ld);
+      B::template copy<T>(panel, block.row_range(first, n),
+                          M.block(first, first, n - first, last - first));
+    }
+    B::template potrf<T>(panel, M, 0, work.scalars.info);
+    B::template add_logdet<T>(panel, M, work.scalars.share);
+    B::template copy<T>(panel, op.B.column_range(0, n), X);
+    B::template trsm<T>(panel, Side::right, Op::conj_trans, M, X);
+    B::template trsm<T>(panel, Side::right, Op::none, M, X);
+    rank.post(x_tag, X.data, panel);
+  } else {
+    const MatrixView<const T> solved(rank.template take<T>(0, x_tag, panel), X.rows, X.cols, X.ld);
+    B::template copy<T>(panel, solved, X);
+  }
+}
+
 /// x with A x = b, from A as JAX holds it. n^3 / 3 + 2 n^2 rhs flops (times 4 for complex).
 template <Backend B, Scalar T>
 void potrs_program(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOperands<T>& op) {
   Arena arena(op.workspace);
-  const auto work = CholeskyWorkspace<B, T>::carve(arena, problem, rank.reads_peers_directly());
+  const auto work = CholeskyWorkspace<T>::carve(arena, problem, traits_of(rank));
   const BlockCyclic layout = problem.layout();
   auto& panel = rank.panel();
 
-  const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, work);
-  factor_matrix<B, T>(rank, problem, M, work);
-  forward_substitution<B, T>(rank, layout, M, op.B, work.U);
-  backward_substitution<B, T>(rank, layout, M, work.U, op.X);
+  if (problem.on_one_rank) {
+    solve_on_one_rank<B, T>(rank, problem, op, work);
+  } else {
+    const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, work);
+    factor_matrix<B, T>(rank, problem, M, work);
+    panel.wait(rank.copies().record());  // the inverses of the tiles
+    forward_substitution<B, T>(rank, layout, M, work.solve, op.B, work.U, op.X);
+    backward_substitution<B, T>(rank, layout, M, work.solve, work.U, op.X);
+  }
   B::template fill<T>(panel, T(0), op.X.column_range(problem.order, op.X.cols));
 
   agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);

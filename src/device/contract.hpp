@@ -1,6 +1,7 @@
 // The whole contract between algorithms and a backend: what a new kind of device must supply.
 //
-// A backend is a type with the members below, all static. Work is only ever *enqueued*, on a Queue
+// A backend is a type with the members below, all static. A Device is one rank's part of a device
+// during one call. Work is only ever *enqueued*, on a Queue
 // that runs it in order and asynchronously, as a stream does. Views must stay valid until the
 // queue has run the operation. `L` is lower triangular with a non-unit diagonal everywhere; the
 // other triangle of its storage is never read.
@@ -38,21 +39,24 @@ enum class PanelMethod { trsm, block_substitution };
 /// trsm            B := op(L)^-1 B (left) or B op(L)^-1 (right)
 /// potrf           A := chol(A), lower; on failure *info := first_row + order of the failing minor
 ///                 if *info was 0
-/// trtri           X := L^-1, zeros above the diagonal
+/// invert_diagonal_blocks  X(0 .. w, b .. b + w) := inverse of L's diagonal block at b, for b = 0, s,
+///                 2 s, ..., w = min(s, L.cols - b); zeros above its diagonal
 /// add_logdet      *sum += 2 sum_i log Re L_ii
 /// first_failure   *out := smallest non-zero of infos[0..count), 0 if all are
 /// total           *out := sums[0] + ... + sums[count-1]
 /// round_to        *rounded := *sum in another precision
 template <class B, class T>
-concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, Priority> && requires(
-    typename B::Queue& queue, const typename B::Event& event,
+concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typename B::Device&, Priority> && requires(
+    typename B::Device& device, typename B::Queue& queue, const typename B::Event& event,
     MatrixView<const T> a, MatrixView<T> c, T alpha, Op op, Side side, index_t first_row,
     std::int32_t* info, const std::int32_t* infos, double* sum, const double* sums,
     real_t<T>* rounded, int count) {
   { queue.record() } -> std::same_as<typename B::Event>;
   queue.wait(event);
   queue.synchronize();
+  device.follow(event);
   { B::panel_method } -> std::convertible_to<PanelMethod>;
+  { B::returns_early } -> std::convertible_to<bool>;
 
   B::copy(queue, a, c);
   B::add(queue, a, c);
@@ -67,7 +71,7 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, Pri
   B::trsm(queue, side, op, a, c);
 
   B::potrf(queue, c, first_row, info);
-  B::trtri(queue, a, c);
+  B::invert_diagonal_blocks(queue, a, first_row, c);
   B::add_logdet(queue, a, sum);
 
   B::first_failure(queue, infos, count, info);

@@ -61,18 +61,21 @@ class Scheduler {
     }
   }
 
-  /// Out of threads: the ranks from `first` on have none. One helper would be needed for each to
-  /// meet the others; the ones that run meet here on their behalf.
+  /// Out of threads: the ranks from `first` on have none. This thread meets the others for them,
+  /// as often as run_rank() does after a failure.
   void finish_unstarted(const std::shared_ptr<Job>& job, int first) {
-    const int missing = job->team.size - first;
-    for (int i = 0; i < missing - 1; ++i) job->team.mailbox.leave();
-    const std::exception_ptr failure = job->team.mailbox.meet();
+    std::exception_ptr failure;
+    for (int round = 0; round < 2; ++round) {
+      for (int index = first + 1; index < job->team.size; ++index) job->team.mailbox.leave();
+      failure = job->team.mailbox.meet();
+    }
     for (int index = first; index < job->team.size; ++index) finish(*job, index, failure);
   }
 
   void run(const std::shared_ptr<Job>& job, int index) {
     const RankTask& rank = job->ranks[static_cast<std::size_t>(index)];
-    finish(*job, index, run_rank(job->team, index, rank.program));
+    cpu::Device device;
+    finish(*job, index, run_rank(job->team, index, device, rank.program));
   }
 
   void finish(Job& job, int index, const std::exception_ptr& failure) {
@@ -112,12 +115,6 @@ void adjust_permits() {
 void submit(std::vector<RankTask> ranks, const TeamOptions& options) {
   adjust_permits();
   Scheduler::instance().submit(std::make_shared<Job>(std::move(ranks), options));
-}
-
-void refuse(std::vector<RankTask> ranks, const std::exception_ptr& failure) {
-  for (RankTask& rank : ranks) {
-    std::thread([done = std::move(rank.done), failure] { done(failure); }).detach();
-  }
 }
 
 void run_team(int size, const RankProgram<cpu::Backend>& program, const TeamOptions& options) {

@@ -21,8 +21,8 @@ struct RankTask {
 /// Starts the job, or queues it behind those before. Returns at once.
 void submit(std::vector<RankTask> ranks, const TeamOptions& options);
 
-/// Tells every `done` of a job that never started that it failed, each on a thread of its own.
-void refuse(std::vector<RankTask> ranks, const std::exception_ptr& failure);
+/// Submits a job of ranks that have met; see rendezvous.hpp.
+inline void start(std::vector<RankTask> ranks) { submit(std::move(ranks), TeamOptions{}); }
 
 /// Runs `program` on `size` ranks and waits; throws what failed.
 void run_team(int size, const RankProgram<cpu::Backend>& program, const TeamOptions& options);

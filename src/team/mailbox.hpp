@@ -64,19 +64,21 @@ class Mailbox {
     changed_.notify_all();
   }
 
-  /// Counts a rank that has no thread to meet() with as here.
+  /// Counts a rank that has no thread to meet() with as here, once.
   void leave() {
     std::unique_lock lock(mutex_);
     ++arrived_;
     changed_.notify_all();
   }
 
-  /// Blocks until all ranks are here; then tells all of them the same: the failure, or null.
+  /// Blocks until all ranks are here; then tells all of them the same: the failure, or null. Ranks
+  /// may meet any number of times.
   std::exception_ptr meet() {
     std::unique_lock lock(mutex_);
+    const index_t all = (arrived_ / size_ + 1) * size_;
     ++arrived_;
     changed_.notify_all();
-    changed_.wait(lock, [this] { return arrived_ == size_; });
+    changed_.wait(lock, [&] { return arrived_ >= all; });
     if (failed_rank_ < 0) return nullptr;
     return std::make_exception_ptr(TeamError(failed_rank_, size_, message_of(failure_)));
   }
@@ -86,7 +88,7 @@ class Mailbox {
   std::condition_variable changed_;
   std::map<std::pair<int, index_t>, Entry> entries_;
   int size_;
-  int arrived_ = 0;
+  index_t arrived_ = 0;
   int failed_rank_ = -1;
   index_t posted_ = 0;
   std::exception_ptr failure_;

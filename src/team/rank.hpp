@@ -1,8 +1,10 @@
 // What a rank program sees of its team and of its own device.
 #pragma once
 
+#include <array>
 #include <functional>
-#include <vector>
+#include <optional>
+#include <utility>
 
 #include "device/contract.hpp"
 #include "team/mailbox.hpp"
@@ -43,12 +45,13 @@ class Rank {
   using Queue = typename B::Queue;
   using Event = typename B::Event;
 
-  Rank(TeamCall<B>& team, int index)
+  Rank(TeamCall<B>& team, int index, typename B::Device& device)
       : team_(team),
         index_(index),
-        bulk_(Priority::normal),
-        panel_(Priority::high),
-        copies_(Priority::high) {}
+        device_(device),
+        bulk_(device, Priority::normal),
+        panel_(device, Priority::high),
+        copies_(device, Priority::high) {}
 
   int index() const { return index_; }
   int size() const { return team_.size; }
@@ -75,6 +78,17 @@ class Rank {
     const auto entry = team_.mailbox.take(source, tag);
     reader.wait(entry.event);
     return static_cast<const T*>(entry.data);
+  }
+
+  /// What `source` posted, a matrix of `staging`'s shape with leading dimension `ld`, as `queue`
+  /// may read it: where it is if peers are read directly, else pulled into `staging`.
+  template <class T>
+  MatrixView<const T> pull(int source, index_t tag, Queue& queue, index_t ld,
+                           MatrixView<T> staging) {
+    const MatrixView<const T> theirs(take<T>(source, tag, queue), staging.rows, staging.cols, ld);
+    if (source == index_ || reads_peers_directly()) return theirs;
+    B::template copy<T>(queue, theirs, staging);
+    return staging;
   }
 
   /// Waits on `queue` for what `source` posted, whatever it is.
@@ -132,10 +146,26 @@ class Rank {
     for (int p = 0; p < size(); ++p) wait_for(p, tag, queue);
   }
 
+  /// Tells the others when this rank's work, reads of peers included, is done.
+  void post_exit() {
+    exit_tag_ = reserve(queues);
+    index_t tag = exit_tag_;
+    for (Queue* queue : all_queues()) post(tag++, nullptr, *queue);
+  }
+
+  /// What follows on the caller's stream starts after all ranks' exits. Call when all have met.
+  void follow_exits() {
+    for (int p = 0; p < size(); ++p) {
+      for (int q = 0; q < queues; ++q) {
+        device_.follow(team_.mailbox.take(p, exit_tag_ + q).event);
+      }
+    }
+  }
+
   /// Waits for all of this rank's work; throws its first error.
   void synchronize() {
     std::exception_ptr error;
-    for (Queue* queue : {&copies_, &panel_, &bulk_}) {
+    for (Queue* queue : all_queues()) {
       try {
         queue->synchronize();
       } catch (...) {
@@ -146,9 +176,14 @@ class Rank {
   }
 
  private:
+  static constexpr int queues = 3;
+  std::array<Queue*, queues> all_queues() { return {&copies_, &panel_, &bulk_}; }
+
   TeamCall<B>& team_;
   int index_;
+  typename B::Device& device_;
   index_t next_tag_ = 0;
+  index_t exit_tag_ = 0;
   Queue bulk_;
   Queue panel_;
   Queue copies_;
@@ -157,23 +192,38 @@ class Rank {
 template <Backend B>
 using RankProgram = std::function<void(Rank<B>&)>;
 
-/// Runs one rank's program to its end: enqueues, drains, meets the others. Returns the same on all
-/// ranks: null, or the failure of the rank that failed first. No rank leaves before all have
-/// drained, since a peer may still be reading its buffers.
+/// Runs one rank's program to its end. Returns the same on all ranks: null, or the failure of the
+/// rank that failed first. A peer may read a rank's buffers as long as it works, so no rank leaves
+/// before all are done: a backend that returns early makes the caller's stream wait for all ranks'
+/// exits, others drain first. After a failure all stop enqueuing, drain, and leave together.
 template <Backend B>
-std::exception_ptr run_rank(TeamCall<B>& team, int index, const RankProgram<B>& program) {
+std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& device,
+                            const RankProgram<B>& program) {
+  std::optional<Rank<B>> rank;
   try {
-    Rank<B> rank(team, index);
-    try {
-      program(rank);
-    } catch (...) {
-      team.mailbox.poison(index, std::current_exception());
+    rank.emplace(team, index, device);
+    program(*rank);
+    if constexpr (B::returns_early) {
+      rank->post_exit();
+    } else {
+      rank->synchronize();
     }
-    rank.synchronize();
   } catch (...) {
     team.mailbox.poison(index, std::current_exception());
   }
-  return team.mailbox.meet();
+  const std::exception_ptr failure = team.mailbox.meet();
+  try {
+    if (failure && rank) {
+      rank->synchronize();
+    } else if constexpr (B::returns_early) {
+      rank->follow_exits();
+    }
+  } catch (...) {
+    // The failure that came first is the one that all report.
+    if (!failure) return std::current_exception();
+  }
+  if (failure) team.mailbox.meet();
+  return failure;
 }
 
 }  // namespace jaxmg

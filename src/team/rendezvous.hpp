@@ -19,13 +19,15 @@ struct CallKey {
   auto operator<=>(const CallKey&) const = default;
 };
 
-/// One rank that has come.
+/// One rank that has come. `Task` has a member `done`, told if the call fails before it starts, and
+/// a function `start(std::vector<Task>)` for the tasks of all ranks, found by its argument.
+template <class Task>
 struct Arrival {
   int rank;
   int size;
   /// What the call is, for messages and to check that all came for the same: routine, dtype, sizes.
   std::string call;
-  RankTask task;
+  Task task;
   /// Set if this rank cannot take part: then the call fails on all ranks with this cause.
   std::exception_ptr failure;
 };
@@ -34,6 +36,7 @@ struct Arrival {
 /// fails, on every rank that has come or comes later, if a rank brings a failure, if ranks do not
 /// agree on what the call is, or if not all come in time: after JAXMG_TIMEOUT seconds from the
 /// first (600 by default); after 10 s the missing ones are named on stderr.
-void arrive(const CallKey& key, Arrival arrival);
+template <class Task>
+void arrive(const CallKey& key, Arrival<Task> arrival);
 
 }  // namespace jaxmg

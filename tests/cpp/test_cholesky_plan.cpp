@@ -23,14 +23,16 @@ struct Range {
 
 /// The parts of a workspace that hold anything, by address.
 template <class T>
-std::vector<Range> ranges(const CholeskyWorkspace<Backend, T>& work, int ranks) {
+std::vector<Range> ranges(const CholeskyWorkspace<T>& work, int ranks) {
   std::vector<Range> all;
   const auto add = [&all]<class U>(const U* data, index_t count) {
     const auto* begin = reinterpret_cast<const std::byte*>(data);
     if (count > 0) all.push_back({begin, begin + static_cast<std::size_t>(count) * sizeof(U)});
   };
   for (const MatrixView<T>& view :
-       {work.matrix, work.staging, work.ring[0], work.ring[1], work.U}) {
+       {work.matrix, work.ring[0], work.ring[1], work.substitution.lower,
+        work.substitution.inverses, work.substitution.solution, work.solve.inverses,
+        work.solve.rows, work.U}) {
     add(view.data, view.ld * view.cols);
   }
   add(work.scalars.info, 1);
@@ -42,25 +44,38 @@ std::vector<Range> ranges(const CholeskyWorkspace<Backend, T>& work, int ranks) 
   return all;
 }
 
+constexpr BackendTraits all_traits[] = {{PanelMethod::trsm, false},
+                                        {PanelMethod::trsm, true},
+                                        {PanelMethod::block_substitution, false},
+                                        {PanelMethod::block_substitution, true}};
+
 TYPED_TEST(CholeskyPlan, WorkspaceIsDisjointAndWithinWhatWasAskedFor) {
   using T = TypeParam;
-  using Workspace = CholeskyWorkspace<Backend, T>;
+  using Workspace = CholeskyWorkspace<T>;
   for (const int ranks : {1, 2, 3, 8}) {
     for (const index_t local : {0, 1, 5, 40}) {
       for (const index_t tile : {1, 5, 64}) {
         for (const bool in_place : {false, true}) {
-          for (const bool direct : {false, true}) {
+          for (const BackendTraits traits : all_traits) {
             const index_t columns = ranks * local;
             const CholeskyProblem problem{
                 columns, std::max<index_t>(columns - 2, 0), ranks, tile, 3, in_place};
-            const std::size_t bytes = Workspace::bytes(problem, direct);
+            const std::size_t bytes = Workspace::bytes(problem, traits);
             std::vector<std::byte> block(bytes + 1);
             Arena arena(block.data() + 1);  // XLA promises no alignment of ours
-            const std::vector<Range> all =
-                ranges<T>(Workspace::carve(arena, problem, direct), ranks);
+            const Workspace work = Workspace::carve(arena, problem, traits);
+            const std::vector<Range> all = ranges<T>(work, ranks);
             ASSERT_GE(all.front().begin, block.data() + 1);
             ASSERT_LE(all.back().end, block.data() + block.size());
             for (std::size_t i = 1; i < all.size(); ++i) ASSERT_LE(all[i - 1].end, all[i].begin);
+            if (work.staging.empty()) continue;
+            // Shares its room with what is used after the redistribution, not with the scalars.
+            const auto* staging = reinterpret_cast<const std::byte*>(work.staging.data);
+            const auto* scalars_end = reinterpret_cast<const std::byte*>(work.scalars.logdet + 1);
+            ASSERT_GE(staging, scalars_end);
+            ASSERT_LE(
+                staging + static_cast<std::size_t>(work.staging.ld * work.staging.cols) * sizeof(T),
+                block.data() + block.size());
           }
         }
       }
@@ -72,7 +87,7 @@ TYPED_TEST(CholeskyPlan, WorkspaceHasWhatTheFormOfTheCallNeeds) {
   using T = TypeParam;
   const auto carve = [](const CholeskyProblem& problem, bool direct) {
     Arena arena;
-    return CholeskyWorkspace<Backend, T>::carve(arena, problem, direct);
+    return CholeskyWorkspace<T>::carve(arena, problem, {PanelMethod::trsm, direct});
   };
   const auto copied = carve({48, 47, 4, 5, 2, false}, false);
   EXPECT_EQ(copied.matrix.rows, 48);
@@ -98,14 +113,31 @@ TEST(CholeskyProblem, ValidatesItsSizes) {
   EXPECT_THROW(validate({48, 49, 4, 5, 0, false}), InvalidArgument);
   EXPECT_THROW(validate({47, 47, 4, 5, 0, false}), InvalidArgument);
   EXPECT_THROW(validate({48, 47, 0, 5, 0, false}), InvalidArgument);
-  EXPECT_THROW(validate({48, 47, 4, 0, 0, false}), InvalidArgument);
+  EXPECT_THROW(validate({48, 47, 4, -1, 0, false}), InvalidArgument);
 }
 
-TEST(DefaultCholeskyTile, IsAtLeastOneAndLeavesNoSliver) {
+TEST(PlannedCholesky, HonoursAGivenTile) {
+  for (const Platform platform : {Platform::cpu, Platform::cuda}) {
+    const auto plan = planned({48, 47, 4, 5, 1, false}, platform, DType::f64);
+    EXPECT_EQ(plan.tile, 5);
+    EXPECT_FALSE(plan.on_one_rank);
+    EXPECT_EQ(planned({48, 47, 4, 500, 1, false}, platform, DType::f64).tile, 12);
+  }
+}
+
+TEST(PlannedCholesky, KeepsSmallProblemsOnOneRank) {
+  for (const Platform platform : {Platform::cpu, Platform::cuda}) {
+    EXPECT_TRUE(planned({48, 47, 4, 0, 1, false}, platform, DType::f64).on_one_rank);
+    EXPECT_FALSE(planned({65536, 65536, 4, 0, 1, false}, platform, DType::f64).on_one_rank);
+  }
+}
+
+TEST(PlannedCholesky, HasATileOfAtLeastOneAndNoSliver) {
   for (const DType dtype : {DType::f32, DType::f64, DType::c64, DType::c128}) {
     for (const int ranks : {1, 2, 7, 8}) {
       for (const index_t local : {0, 1, 31, 33, 255, 257, 1000, 4096}) {
-        const index_t tile = default_cholesky_tile(dtype, local * ranks, ranks);
+        const CholeskyProblem problem{local * ranks, local * ranks, ranks, 0, 1, false};
+        const index_t tile = planned(problem, Platform::cpu, dtype).tile;
         ASSERT_GE(tile, 1);
         ASSERT_LE(tile, 256);
         if (local > tile) {

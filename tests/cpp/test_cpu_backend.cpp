@@ -323,11 +323,36 @@ TYPED_TEST(CpuBackend, PotrfNoticesANanBelowTheDiagonal) {
   EXPECT_EQ(info, 5) << "row 4's own diagonal is the first that the NaN reaches";
 }
 
-TYPED_TEST(CpuBackend, Trtri) {
+TYPED_TEST(CpuBackend, InvertsDiagonalBlocks) {
+  using T = TypeParam;
+  const index_t n = 23;
+  for (const index_t width : {1, 5, 22, 23}) {
+    Matrix<T> L = this->random_lower(n), X = this->random(width, n);
+    Backend::invert_diagonal_blocks<T>(this->queue_, L.view(), width, X.view());
+    this->queue_.synchronize();
+    for (index_t b = 0; b < n; b += width) {
+      const index_t w = std::min(width, n - b);
+      for (index_t j = 0; j < w; ++j) {
+        for (index_t i = 0; i < w; ++i) {
+          if (i < j) {
+            EXPECT_EQ(X(i, b + j), T(0));
+            continue;
+          }
+          T product(0);
+          for (index_t l = j; l <= i; ++l) product += L(b + i, b + l) * X(l, b + j);
+          this->expect_near(product, i == j ? T(1) : T(0), n);
+        }
+      }
+    }
+    EXPECT_TRUE(X.frame_is_untouched());
+  }
+}
+
+TYPED_TEST(CpuBackend, InvertsOneDiagonalBlock) {
   using T = TypeParam;
   for (const index_t n : orders) {
     Matrix<T> L = this->random_lower(n), X = this->random(n, n);
-    Backend::trtri<T>(this->queue_, L.view(), X.view());
+    Backend::invert_diagonal_blocks<T>(this->queue_, L.view(), std::max<index_t>(n, 1), X.view());
     this->queue_.synchronize();
     for (index_t j = 0; j < n; ++j) {
       for (index_t i = 0; i < n; ++i) {

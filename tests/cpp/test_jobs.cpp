@@ -268,21 +268,5 @@ TEST(Jobs, ManyFromSeveralThreads) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(Jobs, RefuseTellsEveryDoneOnAThreadOfItsOwn) {
-  constexpr int size = 3;
-  std::latch together(size), all(size);
-  std::vector<RankTask> ranks(size);
-  for (RankTask& rank : ranks) {
-    rank.program = [](CpuRank&) { ADD_FAILURE() << "a refused job ran"; };
-    rank.done = [&](const std::exception_ptr& failure) {
-      EXPECT_EQ(message_of(failure), "no");
-      together.arrive_and_wait();
-      all.count_down();
-    };
-  }
-  refuse(std::move(ranks), std::make_exception_ptr(std::runtime_error("no")));
-  all.wait();
-}
-
 }  // namespace
 }  // namespace jaxmg

@@ -110,7 +110,7 @@ HostMatrix<T> by_inverse(const Problem<T>& problem) {
   const index_t width = problem.A21.cols();
   HostMatrix<T> X(width, width), W(problem.A21.rows(), width);
   jaxmg::cpu::Queue queue(jaxmg::Priority::normal);
-  Backend::trtri<T>(queue, problem.L11.view(), X.view());
+  Backend::invert_diagonal_blocks<T>(queue, problem.L11.view(), width, X.view());
   Backend::gemm<T>(queue, Op::none, Op::conj_trans, T(1), problem.A21.view(), X.view(), T(0),
                    W.view());
   queue.synchronize();
@@ -167,7 +167,8 @@ std::vector<std::int32_t> factor_by_substitution(const jaxmg::DistributedMatrix<
   const int ranks = matrix.team().size();
   const bool direct = matrix.team().options().reads_peers_directly;
   const jaxmg::CholeskyProblem problem{matrix.columns(), matrix.order(), ranks, tile, 0, true};
-  const std::size_t bytes = jaxmg::CholeskyWorkspace<B, T>::bytes(problem, direct);
+  const jaxmg::BackendTraits traits{B::panel_method, direct};
+  const std::size_t bytes = jaxmg::CholeskyWorkspace<T>::bytes(problem, traits);
   std::vector<std::vector<std::byte>> workspaces(static_cast<std::size_t>(ranks),
                                                  std::vector<std::byte>(bytes));
   std::vector<std::int32_t> info(static_cast<std::size_t>(ranks), -1);
@@ -177,7 +178,7 @@ std::vector<std::int32_t> factor_by_substitution(const jaxmg::DistributedMatrix<
   const jaxmg::RankProgram<B> program = [&](jaxmg::Rank<B>& rank) {
     const auto index = static_cast<std::size_t>(rank.index());
     jaxmg::Arena arena(workspaces[index].data());
-    const auto work = jaxmg::CholeskyWorkspace<B, T>::carve(arena, problem, direct);
+    const auto work = jaxmg::CholeskyWorkspace<T>::carve(arena, problem, traits);
     const MatrixView<T> M =
         jaxmg::distribute<B, T>(rank, problem, matrix.shard(rank.index()), work);
     jaxmg::factor_matrix<B, T>(rank, problem, M, work);
@@ -185,8 +186,10 @@ std::vector<std::int32_t> factor_by_substitution(const jaxmg::DistributedMatrix<
   };
   std::vector<std::thread> threads;
   for (int p = 0; p < ranks; ++p) {
-    threads.emplace_back(
-        [&, p] { failures[static_cast<std::size_t>(p)] = jaxmg::run_rank<B>(team, p, program); });
+    threads.emplace_back([&, p] {
+      jaxmg::cpu::Device device;
+      failures[static_cast<std::size_t>(p)] = jaxmg::run_rank<B>(team, p, device, program);
+    });
   }
   for (std::thread& thread : threads) thread.join();
   for (const std::exception_ptr& failure : failures) EXPECT_EQ(failure, nullptr);

@@ -70,12 +70,13 @@ class Rendezvous : public ::testing::Test {
   static void come(
       const CallKey& key, int rank, int size, const Outcomes& outcomes,
       Program program = [](CpuRank&) {}, const std::string& call = "potrs") {
-    arrive(key, {rank, size, call, {std::move(program), outcomes.listener()}, nullptr});
+    arrive(key,
+           Arrival<RankTask>{rank, size, call, {std::move(program), outcomes.listener()}, nullptr});
   }
   static void bring_failure(const CallKey& key, int rank, int size, const Outcomes& outcomes,
                             const std::string& call = "potrs") {
     const auto cause = std::make_exception_ptr(std::runtime_error("no workspace"));
-    arrive(key, {rank, size, call, {[](CpuRank&) {}, outcomes.listener()}, cause});
+    arrive(key, Arrival<RankTask>{rank, size, call, {[](CpuRank&) {}, outcomes.listener()}, cause});
   }
 };
 

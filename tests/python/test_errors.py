@@ -243,14 +243,13 @@ def test_import_is_quiet():
     """No thread, no device, no global switch, no output."""
     done = run_python(
         """
-        import os, threading
+        import os
+        os.environ["JAX_PLATFORMS"] = "nowhere"  # a backend could not start
         import jax, scipy.linalg, numpy
         def threads(): return len(os.listdir("/proc/self/task"))
         before = threads(), jax.config.jax_enable_x64, dict(os.environ)
         import jaxmg
         assert (threads(), jax.config.jax_enable_x64, dict(os.environ)) == before
-        import jax._src.xla_bridge as bridge
-        assert not bridge._backends, "import touched a device"
         """
     )
     assert done.returncode == 0, done.stderr

@@ -141,7 +141,7 @@ def _rows(case: Case, number: int, every: list[Series]) -> list[dict[str, Any]]:
                 "n": case.n,
                 "rhs": case.rhs,
                 "devices": case.devices,
-                "tile": ROUTINES[case.routine].tile(case) if series.name == OURS else None,
+                "tile": case.tile if series.name == OURS else None,
                 "series": series.name,
                 "status": "ok" if series.failure is None else "failed",
                 "message": series.failure,

@@ -41,15 +41,29 @@ MatrixView<T> tile_column(const BlockCyclic& layout, MatrixView<T> A, index_t j)
                  layout.width(j));
 }
 
+/// Inverses of the diagonal tiles that a rank owns, for solves by products: columns as in its part
+/// of L, tile rows from row 0 on. Empty where the backend solves with L itself.
+template <class T>
+using TileInverses = MatrixView<T>;
+
+/// The inverse of L's diagonal tile j.
+template <class T>
+MatrixView<T> tile_inverse(const BlockCyclic& layout, TileInverses<T> inverses, index_t j) {
+  if (inverses.empty()) return inverses;
+  return inverses.block(0, layout.local_offset(j), layout.width(j), layout.width(j));
+}
+
 /// A = L L^H, L in the place of A's lower triangle (LAPACK potrf with uplo = 'L').
 ///
 /// Right-looking with look-ahead 1: n^3 / 3 flops (times 4 for complex), one trapezoid update a
 /// local tile column and step. `A` is this rank's storage in the cyclic layout, its ld the same on
 /// all ranks; it must be ready for rank.panel() and rank.bulk(). *info, zero before, becomes the
 /// order of the first minor that is not positive definite among the tiles that this rank owns.
+/// If `inverses` is not empty it is filled on rank.copies(), off the critical path, and the
+/// diagonal tiles of L get zeros above their diagonal.
 template <Backend B, Scalar T>
 void potrf(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A, PanelRing<B, T>& ring,
-           const SubstitutionWork<T>& work, std::int32_t* info) {
+           const SubstitutionWork<T>& work, TileInverses<T> inverses, std::int32_t* info) {
   auto& panel = rank.panel();
   auto& bulk = rank.bulk();
   typename B::Event updated;  // the bulk of all steps so far
@@ -65,6 +79,12 @@ void potrf(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A, PanelRing<
       A21 = column.row_range(width, column.rows);
       B::template potrf<T>(panel, A11, layout.offset(k), info);
       panel_solve<B, T>(panel, A11, A21, work);
+      if (!inverses.empty()) {
+        B::template copy_lower<T>(panel, A11, A11);
+        rank.copies().wait(panel.record());
+        B::template invert_diagonal_blocks<T>(rank.copies(), A11, width,
+                                              tile_inverse(layout, inverses, k));
+      }
     }
     if (below == 0) break;
 

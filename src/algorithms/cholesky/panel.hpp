@@ -36,13 +36,13 @@ void block_substitution(typename B::Queue& queue, MatrixView<const T> L11, Matri
   };
   const MatrixView<T> L = work.lower.block(0, 0, L11.rows, L11.cols);
   B::template copy_lower<T>(queue, L11, L);
+  B::template invert_diagonal_blocks<T>(queue, L, substitution_block, work.inverses);
   for (index_t i = 0; i < L11.cols; i += substitution_block) {
     const index_t s = std::min(substitution_block, L11.cols - i);
     const MatrixView<T> X = work.inverses.block(0, i, s, s);
     const MatrixView<T> Lii = L.block(i, i, s, s);
     const MatrixView<T> R = A21.column_range(i, i + s);
     const MatrixView<T> W = work.solution.block(0, 0, A21.rows, s);
-    B::template trtri<T>(queue, Lii, X);
     multiply(minus_one, A21.column_range(0, i), L.block(i, 0, s, i), one, R);
     multiply(one, R, X, zero, W);
     multiply(minus_one, W, Lii, one, R);

@@ -12,16 +12,44 @@ namespace jaxmg {
 // row-major n x nrhs array. With M = L L^H in this library's reading of JAX's A (M = A^T),
 // A x = b is x^T = b^T L^-H L^-1 in that memory: nothing is transposed and nothing conjugated.
 
+/// What solves with L read besides L itself.
+template <class T>
+struct SolveWork {
+  TileInverses<T> inverses;
+  MatrixView<T> rows;  ///< nrhs x T scratch, where there are inverses
+};
+
+/// Y := Y op(L_kk)^-1 for the diagonal tile k: by trsm, or, where that is slow for few right-hand
+/// sides, by its inverse X with one refinement, which restores trsm's residual:
+/// W = Y op(X), W += (Y - W op(L)) op(X).
+template <Backend B_, Scalar T>
+void diagonal_solve(typename B_::Queue& queue, const BlockCyclic& layout, index_t k, Op op,
+                    MatrixView<const T> L, MatrixView<T> Y, const SolveWork<T>& work) {
+  const MatrixView<const T> column = tile_column(layout, L, k);
+  const MatrixView<const T> Lkk = column.row_range(0, column.cols);
+  if (work.inverses.empty()) {
+    B_::template trsm<T>(queue, Side::right, op, Lkk, Y);
+    return;
+  }
+  const MatrixView<const T> X = tile_inverse(layout, work.inverses, k);
+  const MatrixView<T> W = work.rows.column_range(0, Y.cols);
+  B_::template gemm<T>(queue, Op::none, op, T(1), Y, X, T(0), W);
+  B_::template gemm<T>(queue, Op::none, op, T(-1), W, Lkk, T(1), Y);
+  B_::template gemm<T>(queue, Op::none, op, T(1), Y, X, T(1), W);
+  B_::template copy<T>(queue, W, Y);
+}
+
 /// U := B L^-H, tile k of the result on the rank that owns tile column k, in its columns of U.
 ///
 /// The column-oriented substitution of Li and Coleman (1988) on tiles: y_k is subtracted at once
 /// from the next P - 1 tiles, a window that travels from owner to owner and collects on its way
 /// what each has subtracted before; all tiles further down are updated off the critical path.
-/// n^2 nrhs flops. U: nrhs x n scratch, its ld the same on all ranks. B and U must be ready for
-/// rank.panel().
+/// n^2 nrhs flops. U: nrhs x n scratch, its ld the same on all ranks; `windows`, of the same shape,
+/// takes what peers send and may be B itself. B and L must be ready for rank.panel().
 template <Backend B_, Scalar T>
 void forward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView<const T> L,
-                          MatrixView<const T> B, MatrixView<T> U) {
+                          const SolveWork<T>& work, MatrixView<const T> B, MatrixView<T> U,
+                          MatrixView<T> windows) {
   auto& panel = rank.panel();
   auto& bulk = rank.bulk();
   const index_t n = layout.order();
@@ -39,19 +67,19 @@ void forward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView<
     const index_t k1 = layout.offset(k), k2 = layout.offset(k + 1);
     const index_t window = layout.offset(k + P);
     const MatrixView<const T> column = tile_column(layout, L, k);
-    const MatrixView<const T> L11 = column.row_range(0, k2 - k1);
     const MatrixView<T> Y = U.column_range(k1, k2);
     if (k > 0 && P > 1) {
-      const T* theirs = rank.template take<T>(layout.owner(k - 1), tags + k - 1, panel);
       const index_t end = layout.offset(k + P - 1);
-      B_::template add<T>(panel, {theirs, U.rows, end - k1, U.ld}, U.column_range(k1, end));
+      const MatrixView<const T> arrived = rank.template pull<T>(
+          layout.owner(k - 1), tags + k - 1, panel, U.ld, windows.column_range(k1, end));
+      B_::template add<T>(panel, arrived, U.column_range(k1, end));
     }
     const auto subtract = [&](typename B_::Queue& queue, index_t begin, index_t end) {
       B_::template gemm<T>(queue, Op::none, Op::conj_trans, T(-1), Y,
                            column.row_range(begin - k1, end - k1), T(1),
                            U.column_range(begin, end));
     };
-    B_::template trsm<T>(panel, Side::right, Op::conj_trans, L11, Y);
+    diagonal_solve<B_, T>(panel, layout, k, Op::conj_trans, L, Y, work);
     subtract(panel, k2, window);
     rank.post(tags + k, U.data + k2 * U.ld, panel);
     bulk.wait(panel.record());
@@ -67,7 +95,7 @@ void forward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView<
 /// while the other ranks work on the P - 1 tiles between. n^2 nrhs flops.
 template <Backend B_, Scalar T>
 void backward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView<const T> L,
-                           MatrixView<T> U, MatrixView<T> X) {
+                           const SolveWork<T>& work, MatrixView<T> U, MatrixView<T> X) {
   auto& panel = rank.panel();
   auto& bulk = rank.bulk();
   const index_t n = layout.order();
@@ -81,7 +109,6 @@ void backward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView
       const index_t far = std::min(k + rank.size(), layout.tiles());
       const index_t window = layout.offset(far);
       const MatrixView<const T> column = tile_column(layout, L, k);
-      const MatrixView<const T> L11 = column.row_range(0, k2 - k1);
       const MatrixView<T> Y = U.column_range(k1, k2);
       const auto subtract = [&](typename B_::Queue& queue, index_t begin, index_t end) {
         B_::template gemm<T>(queue, Op::none, Op::none, T(-1), X.column_range(begin, end),
@@ -93,7 +120,7 @@ void backward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView
         panel.wait(bulk.record());
       }
       subtract(panel, k2, window);
-      B_::template trsm<T>(panel, Side::right, Op::none, L11, Y);
+      diagonal_solve<B_, T>(panel, layout, k, Op::none, L, Y, work);
       B_::template copy<T>(panel, Y, Xk);
       rank.post(tags + k, Xk.data, panel);
     } else {

@@ -196,16 +196,20 @@ void Backend::potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32
 }
 
 template <class T>
-void Backend::trtri(Queue& queue, MatrixView<const T> L, MatrixView<T> X) {
-  copy_lower<T>(queue, L, X);
-  if (X.empty()) return;
-  queue.enqueue([=] {
-    declare_write_lower(X);
-    const char lower = 'L', diagonal = 'N';
-    const Sizes x(X);
-    blas_int singular = 0;  // potrf has told already
-    blas<T>().trtri(&lower, &diagonal, &x.cols, X.data, &x.ld, &singular);
-  });
+void Backend::invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_t width,
+                                     MatrixView<T> X) {
+  for (index_t b = 0; b < L.cols; b += width) {
+    const index_t w = std::min(width, L.cols - b);
+    const MatrixView<T> inverse = X.block(0, b, w, w);
+    copy_lower<T>(queue, L.block(b, b, w, w), inverse);
+    queue.enqueue([=] {
+      declare_write_lower(inverse);
+      const char lower = 'L', diagonal = 'N';
+      const Sizes x(inverse);
+      blas_int singular = 0;  // potrf has told already
+      blas<T>().trtri(&lower, &diagonal, &x.cols, inverse.data, &x.ld, &singular);
+    });
+  }
 }
 
 template <class T>
@@ -265,7 +269,8 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);        \
   template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);          \
   template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                \
-  template void Backend::trtri(Queue&, MatrixView<const T>, MatrixView<T>);                   \
+  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,         \
+                                                MatrixView<T>);                               \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

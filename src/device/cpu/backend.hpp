@@ -7,11 +7,14 @@
 namespace jaxmg::cpu {
 
 struct Backend {
+  using Device = cpu::Device;
   using Queue = cpu::Queue;
   using Event = cpu::Event;
 
   /// LAPACK's own panel operation; a CPU's trsm is as fast as its gemm.
   static constexpr PanelMethod panel_method = PanelMethod::trsm;
+  /// A call returns when its work is done: XLA's future is fulfilled then.
+  static constexpr bool returns_early = false;
 
   template <class T>
   static void copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
@@ -37,7 +40,8 @@ struct Backend {
   template <class T>
   static void potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32_t* info);
   template <class T>
-  static void trtri(Queue& queue, MatrixView<const T> L, MatrixView<T> X);
+  static void invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_t width,
+                                     MatrixView<T> X);
   template <class T>
   static void add_logdet(Queue& queue, MatrixView<const T> L, double* sum);
 

@@ -25,11 +25,18 @@ class Event {
   std::shared_ptr<EventState> state_;
 };
 
+/// The cores are shared by all ranks: a rank's part of them has no state.
+class Device {
+ public:
+  void follow(const Event& event) { event.synchronize(); }
+};
+
 /// Runs its tasks one after the other, on any worker. A task that throws stops the queue: what
 /// follows is skipped, events still happen, and synchronize() throws what the task threw.
 class Queue {
  public:
   explicit Queue(Priority priority);
+  Queue(Device&, Priority priority) : Queue(priority) {}
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;

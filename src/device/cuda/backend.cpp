@@ -26,12 +26,12 @@ constexpr cublasOperation_t blas_op(Op op) {
   return is_complex_v<T> ? CUBLAS_OP_C : CUBLAS_OP_T;
 }
 
-constexpr cuComplex* device(std::complex<float>* p) { return reinterpret_cast<cuComplex*>(p); }
-constexpr cuDoubleComplex* device(std::complex<double>* p) {
+inline cuComplex* device(std::complex<float>* p) { return reinterpret_cast<cuComplex*>(p); }
+inline cuDoubleComplex* device(std::complex<double>* p) {
   return reinterpret_cast<cuDoubleComplex*>(p);
 }
-constexpr float* device(float* p) { return p; }
-constexpr double* device(double* p) { return p; }
+inline float* device(float* p) { return p; }
+inline double* device(double* p) { return p; }
 template <class T>
 auto device(const T* p) {
   return static_cast<std::add_const_t<std::remove_pointer_t<decltype(device(const_cast<T*>(p)))>>*>(
@@ -44,21 +44,25 @@ struct Typed;
 template <>
 struct Typed<float> {
   static constexpr auto trsm = cublasStrsm_64;
+  static constexpr auto trsv = cublasStrsv_64;
   static constexpr auto gemv = cublasSgemv_64;
 };
 template <>
 struct Typed<double> {
   static constexpr auto trsm = cublasDtrsm_64;
+  static constexpr auto trsv = cublasDtrsv_64;
   static constexpr auto gemv = cublasDgemv_64;
 };
 template <>
 struct Typed<std::complex<float>> {
   static constexpr auto trsm = cublasCtrsm_64;
+  static constexpr auto trsv = cublasCtrsv_64;
   static constexpr auto gemv = cublasCgemv_64;
 };
 template <>
 struct Typed<std::complex<double>> {
   static constexpr auto trsm = cublasZtrsm_64;
+  static constexpr auto trsv = cublasZtrsv_64;
   static constexpr auto gemv = cublasZgemv_64;
 };
 
@@ -164,12 +168,23 @@ void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T
 template <class T>
 void Backend::trsm(Queue& queue, Side side, Op op, MatrixView<const T> L, MatrixView<T> B) {
   if (B.empty()) return;
+  if (side == Side::right && B.rows == 1) {
+    // A row y with y op(L) = b is a vector with op(L)^T y = b. BLAS has no conj(L) y = b: then
+    // L conj(y) = conj(b) is solved.
+    const bool conjugated = is_complex_v<T> && op == Op::conj_trans;
+    if (conjugated) launch_conjugate<T>(queue.stream(), B);
+    JAXMG_CUDA(Typed<T>::trsv(queue.lane().blas, CUBLAS_FILL_MODE_LOWER,
+                              op == Op::none ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_DIAG_NON_UNIT,
+                              L.cols, device(L.data), at_least_one(L.ld), device(B.data),
+                              at_least_one(B.ld)));
+    if (conjugated) launch_conjugate<T>(queue.stream(), B);
+    return;
+  }
   const T one(1);
-  JAXMG_CUDA(Typed<T>::trsm(queue.lane().blas,
-                            side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT,
-                            CUBLAS_FILL_MODE_LOWER, blas_op<T>(op), CUBLAS_DIAG_NON_UNIT, B.rows,
-                            B.cols, device(&one), device(L.data), at_least_one(L.ld),
-                            device(B.data), at_least_one(B.ld)));
+  JAXMG_CUDA(Typed<T>::trsm(
+      queue.lane().blas, side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT,
+      CUBLAS_FILL_MODE_LOWER, blas_op<T>(op), CUBLAS_DIAG_NON_UNIT, B.rows, B.cols, device(&one),
+      device(L.data), at_least_one(L.ld), device(B.data), at_least_one(B.ld)));
 }
 
 template <class T>
@@ -209,8 +224,8 @@ void Backend::invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_
                          X.block(across ? 0 : last - b, last, rest, rest), 0, h, 1);
       }
     }
+    launch_zero_above<T>(lane.stream, width, X.column_range(0, L.cols));
   }
-  launch_zero_above<T>(lane.stream, width, X.column_range(0, L.cols));
 }
 
 template <class T>
@@ -231,20 +246,20 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   launch_round(queue.stream(), sum, rounded);
 }
 
-#define JAXMG_INSTANTIATE(T)                                                                     \
-  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                       \
-  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                        \
-  template void Backend::fill(Queue&, T, MatrixView<T>);                                         \
-  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);                 \
-  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);             \
-  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);                \
-  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T,    \
-                              MatrixView<T>);                                                    \
-  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);           \
-  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);             \
-  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                   \
-  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,            \
-                                                MatrixView<T>);                                  \
+#define JAXMG_INSTANTIATE(T)                                                                  \
+  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                    \
+  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                     \
+  template void Backend::fill(Queue&, T, MatrixView<T>);                                      \
+  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);              \
+  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);          \
+  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);             \
+  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T, \
+                              MatrixView<T>);                                                 \
+  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);        \
+  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);          \
+  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                \
+  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,         \
+                                                MatrixView<T>);                               \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

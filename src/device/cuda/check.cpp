@@ -24,8 +24,8 @@ std::string advice() {
 
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  const std::string what = std::string(call) + ": " + cudaGetErrorName(status) + " (" +
-                           cudaGetErrorString(status) + ")";
+  const std::string what =
+      std::string(call) + ": " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
   cudaGetLastError();
   if (status == cudaErrorMemoryAllocation) throw OutOfMemory(what);
   throw DeviceError(what + advice());

@@ -1,6 +1,6 @@
-#include <cuComplex.h>
-
 #include <limits>
+
+#include <cuComplex.h>
 
 #include "device/cuda/check.hpp"
 #include "device/cuda/kernels.hpp"
@@ -112,8 +112,7 @@ template <class T>
 void launch_add(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst) {
   const auto s = window(src);
   const auto d = window(dst);
-  for_each(stream, dst,
-           [=] __device__(index_t i, index_t j) { d(i, j) = plus(d(i, j), s(i, j)); });
+  for_each(stream, dst, [=] __device__(index_t i, index_t j) { d(i, j) = plus(d(i, j), s(i, j)); });
 }
 
 template <class T>
@@ -127,9 +126,8 @@ template <class T>
 void launch_copy_lower(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst) {
   const auto s = window(src);
   const auto d = window(dst);
-  for_each(stream, dst, [=] __device__(index_t i, index_t j) {
-    d(i, j) = i < j ? device_t<T>{} : s(i, j);
-  });
+  for_each(stream, dst,
+           [=] __device__(index_t i, index_t j) { d(i, j) = i < j ? device_t<T>{} : s(i, j); });
 }
 
 template <class T>
@@ -138,6 +136,12 @@ void launch_zero_above(cudaStream_t stream, index_t width, MatrixView<T> X) {
   for_each(stream, X.row_range(0, x.rows), [=] __device__(index_t i, index_t j) {
     if (i < j % width) x(i, j) = device_t<T>{};
   });
+}
+
+template <class T>
+void launch_conjugate(cudaStream_t stream, MatrixView<T> view) {
+  const auto x = window(view);
+  for_each(stream, view, [=] __device__(index_t i, index_t j) { x(i, j) = conj_of(x(i, j)); });
 }
 
 template <class T>
@@ -237,6 +241,12 @@ __global__ void round_kernel(const double* sum, R* rounded) {
   *rounded = static_cast<R>(*sum);
 }
 
+__global__ void check_seat_kernel(const std::int32_t* rank, const std::int32_t* group,
+                                  std::int32_t expected_rank, std::int32_t expected_group,
+                                  std::int32_t* info) {
+  if (*rank != expected_rank || *group != expected_group) *info = -1;
+}
+
 __global__ void spin_kernel(unsigned microseconds) {
   unsigned long long begin = 0, now = 0;
   asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
@@ -293,22 +303,30 @@ void launch_round(cudaStream_t stream, const double* sum, R* rounded) {
   JAXMG_CUDA(cudaGetLastError());
 }
 
+void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
+                       std::int32_t expected_rank, std::int32_t expected_group,
+                       std::int32_t* info) {
+  check_seat_kernel<<<1, 1, 0, stream>>>(rank, group, expected_rank, expected_group, info);
+  JAXMG_CUDA(cudaGetLastError());
+}
+
 void launch_spin(cudaStream_t stream, unsigned microseconds) {
   spin_kernel<<<1, 1, 0, stream>>>(microseconds);
   JAXMG_CUDA(cudaGetLastError());
 }
 
-#define JAXMG_INSTANTIATE(T)                                                                       \
-  template void launch_add(cudaStream_t, MatrixView<const T>, MatrixView<T>);                      \
-  template void launch_fill(cudaStream_t, T, MatrixView<T>);                                       \
-  template void launch_copy_lower(cudaStream_t, MatrixView<const T>, MatrixView<T>);               \
-  template void launch_conj_transpose(cudaStream_t, MatrixView<const T>, MatrixView<T>);           \
-  template void launch_fill_nan_if(cudaStream_t, const std::int32_t*, MatrixView<T>);              \
-  template void launch_note_failure(cudaStream_t, MatrixView<const T>, const int*, index_t,        \
-                                    std::int32_t*);                                                \
-  template void launch_invert_small_blocks(cudaStream_t, MatrixView<const T>, index_t,             \
-                                           MatrixView<T>);                                         \
-  template void launch_zero_above(cudaStream_t, index_t, MatrixView<T>);                           \
+#define JAXMG_INSTANTIATE(T)                                                                \
+  template void launch_add(cudaStream_t, MatrixView<const T>, MatrixView<T>);               \
+  template void launch_fill(cudaStream_t, T, MatrixView<T>);                                \
+  template void launch_copy_lower(cudaStream_t, MatrixView<const T>, MatrixView<T>);        \
+  template void launch_conjugate(cudaStream_t, MatrixView<T>);                              \
+  template void launch_conj_transpose(cudaStream_t, MatrixView<const T>, MatrixView<T>);    \
+  template void launch_fill_nan_if(cudaStream_t, const std::int32_t*, MatrixView<T>);       \
+  template void launch_note_failure(cudaStream_t, MatrixView<const T>, const int*, index_t, \
+                                    std::int32_t*);                                         \
+  template void launch_invert_small_blocks(cudaStream_t, MatrixView<const T>, index_t,      \
+                                           MatrixView<T>);                                  \
+  template void launch_zero_above(cudaStream_t, index_t, MatrixView<T>);                    \
   template void launch_add_logdet(cudaStream_t, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

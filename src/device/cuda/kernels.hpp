@@ -18,6 +18,8 @@ void launch_fill(cudaStream_t stream, T value, MatrixView<T> dst);
 template <class T>
 void launch_copy_lower(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst);
 template <class T>
+void launch_conjugate(cudaStream_t stream, MatrixView<T> view);
+template <class T>
 void launch_conj_transpose(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst);
 template <class T>
 void launch_fill_nan_if(cudaStream_t stream, const std::int32_t* info, MatrixView<T> dst);
@@ -46,6 +48,9 @@ void launch_first_failure(cudaStream_t stream, const std::int32_t* infos, int co
 void launch_total(cudaStream_t stream, const double* sums, int count, double* out);
 template <class R>
 void launch_round(cudaStream_t stream, const double* sum, R* rounded);
+/// *info := -1 unless *rank and *group are these.
+void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
+                       std::int32_t expected_rank, std::int32_t expected_group, std::int32_t* info);
 /// Keeps the stream busy for about `microseconds`: for tests.
 void launch_spin(cudaStream_t stream, unsigned microseconds);
 

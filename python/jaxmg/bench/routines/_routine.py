@@ -42,10 +42,6 @@ class Routine(abc.ABC):
         """Floating-point operations of the case by the usual count, complex ones as four."""
 
     @abc.abstractmethod
-    def tile(self, case: Case) -> int:
-        """The tile size that the case runs with."""
-
-    @abc.abstractmethod
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Makes the operands."""
 

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import jaxmg
 
-from ... import _library
 from ._routine import Problem, Routine, complex_factor, positive_definite, ramps, solve_residual
 
 if TYPE_CHECKING:
@@ -23,13 +21,6 @@ class Potrs(Routine):
     def flops(self, case: Case) -> float:
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)
-
-    def tile(self, case: Case) -> int:
-        columns = case.n + -case.n % case.devices
-        chosen = case.tile or _library.default_cholesky_tile(
-            np.dtype(case.dtype), columns, case.devices
-        )
-        return max(1, min(chosen, columns // case.devices))
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         a = positive_definite(case.n, case.dtype, mesh)

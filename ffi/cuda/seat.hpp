@@ -1,0 +1,24 @@
+// Which rank a device is in a call, without a synchronising read on every call.
+#pragma once
+
+#include <cstdint>
+
+#include <cuda_runtime_api.h>
+
+namespace jaxmg::ffi {
+
+/// Rank and group of one device at one call site.
+struct Seat {
+  std::int32_t rank;
+  std::int32_t group;
+};
+
+/// Reads the two operands from the device on the first call of a call site, waiting for `stream`;
+/// afterwards answers from memory. `instance` is the call site's address.
+Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* group,
+             cudaStream_t stream);
+
+/// Forgets all seats: an executable was made, and may have the addresses of one that is gone.
+void forget_seats();
+
+}  // namespace jaxmg::ffi
