@@ -33,6 +33,8 @@ xf::Error to_ffi_error(const std::exception_ptr& error) {
     return xf::Error(xf::ErrorCode::kResourceExhausted, "out of host memory");
   } catch (const TimeOut& e) {
     return xf::Error(xf::ErrorCode::kDeadlineExceeded, e.what());
+  } catch (const DeviceError& e) {
+    return xf::Error(xf::ErrorCode::kUnavailable, e.what());
   } catch (const TeamError& e) {
     return xf::Error(xf::ErrorCode::kAborted, e.what());
   } catch (const std::exception& e) {

@@ -81,14 +81,17 @@ def _give_blas(library: ctypes.CDLL) -> None:
 def cuda_library() -> ctypes.CDLL | None:
     """The CUDA engine, where JAX has its CUDA 13 plugin and the wheel was built with it."""
     path = _directory() / "libjaxmg_cu13.so"
-    if importlib.util.find_spec("jax_cuda13_plugin") is None or not path.exists():
+    wanted = os.environ.get("JAX_PLATFORMS", "cuda")
+    if wanted == "cpu" or importlib.util.find_spec("jax_cuda13_plugin") is None:
+        return None
+    if not path.exists():
         return None
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
         raise ImportError(
-            f"jaxmg's CUDA engine could not be loaded: {error}. It needs cuBLAS and cuSOLVER of CUDA "
-            '13, from `pip install "jax[cuda13]"` or from the system; or set JAX_PLATFORMS=cpu.'
+            f"jaxmg's CUDA engine could not be loaded: {error}. It needs cuBLAS and cuSOLVER of "
+            'CUDA 13, from `pip install "jax[cuda13]"` or from the system; or set JAX_PLATFORMS=cpu.'
         ) from error
     for target, symbol in _CUDA_HANDLERS.items():
         stages = {

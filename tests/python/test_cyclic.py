@@ -37,7 +37,8 @@ def test_any_number_of_devices(ranks, n_loc, axis_type):
     a = by_rows(random_matrix(ranks * n_loc, ranks * n_loc, np.float32), mesh)
     for tile in (1, 3, n_loc + 5):
         a_cyclic = jaxmg.cyclic_1d(a, tile, mesh, P("x", None))
-        assert a_cyclic.sharding.is_equivalent_to(a.sharding, 2)
+        # XLA calls an array of no elements replicated.
+        assert a.size == 0 or a_cyclic.sharding.is_equivalent_to(a.sharding, 2)
         jaxmg.verify_cyclic(a, a_cyclic, tile)
 
 
