@@ -91,7 +91,7 @@ def cuda_library() -> ctypes.CDLL | None:
     except OSError as error:
         raise ImportError(
             f"jaxmg's CUDA engine could not be loaded: {error}. It needs cuBLAS and cuSOLVER of "
-            'CUDA 13, from `pip install "jax[cuda13]"` or from the system; or set JAX_PLATFORMS=cpu.'
+            'CUDA 13, from `pip install "jax[cuda13]"` or the system; or set JAX_PLATFORMS=cpu.'
         ) from error
     for target, symbol in _CUDA_HANDLERS.items():
         stages = {
