@@ -48,4 +48,6 @@ target_link_options(
         -static-libgcc
         LINKER:--version-script=${PROJECT_SOURCE_DIR}/ffi/exports.map
 )
-install(TARGETS jaxmg_cu13 LIBRARY DESTINATION jaxmg/_lib COMPONENT python)
+add_dependencies(jaxmg_python jaxmg_cu13)
+
+install(TARGETS jaxmg_cu13 LIBRARY DESTINATION jaxmg/_lib COMPONENT python EXCLUDE_FROM_ALL)

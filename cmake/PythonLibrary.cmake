@@ -17,4 +17,7 @@ if(NOT JAXMG_SANITIZE)
     target_link_options(jaxmg_cpu PRIVATE -static-libstdc++ -static-libgcc LINKER:-z,defs)
 endif()
 
+# What a wheel holds; the CUDA engine joins where it is built.
+add_custom_target(jaxmg_python DEPENDS jaxmg_cpu)
+
 install(TARGETS jaxmg_cpu LIBRARY DESTINATION jaxmg/_lib COMPONENT python EXCLUDE_FROM_ALL)

@@ -13,7 +13,7 @@ namespace jaxmg::cpu {
 /// OutOfMemory.
 template <class T>
 std::shared_ptr<T> allocate(index_t count) {
-  constexpr std::align_val_t alignment{128};
+  static constexpr std::align_val_t alignment{128};
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
   void* const memory = ::operator new(bytes, alignment, std::nothrow);
   if (memory == nullptr) {
@@ -21,7 +21,7 @@ std::shared_ptr<T> allocate(index_t count) {
   }
   T* const first = static_cast<T*>(memory);
   std::uninitialized_value_construct_n(first, count);
-  return std::shared_ptr<T>(first, [alignment](T* p) { ::operator delete(p, alignment); });
+  return std::shared_ptr<T>(first, [](T* p) { ::operator delete(p, alignment); });
 }
 
 }  // namespace jaxmg::cpu

@@ -134,7 +134,9 @@ void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> 
     declare_write(C);
     if (op_a == Op::none && row_times_matrix(op_b, alpha, A, B, beta, C)) return;
     const char trans_a = blas_op<T>(op_a), trans_b = blas_op<T>(op_b);
-    const Sizes a(A), b(B), c(C);
+    const Sizes a(A);
+    const Sizes b(B);
+    const Sizes c(C);
     const blas_int k = narrow(inner);
     blas<T>().gemm(&trans_a, &trans_b, &c.rows, &c.cols, &k, &alpha, A.data, &a.ld, B.data, &b.ld,
                    &beta, C.data, &c.ld);
@@ -150,7 +152,8 @@ void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T
     declare_read(W1);
     declare_write_lower(C1);
     const char lower = 'L', no = 'N';
-    const Sizes w(W1), c(C1);
+    const Sizes w(W1);
+    const Sizes c(C1);
     const real_t<T> minus_one(-1), one(1);
     blas<T>().herk(&lower, &no, &c.cols, &w.cols, &minus_one, W1.data, &w.ld, &one, C1.data, &c.ld);
   });
@@ -166,7 +169,8 @@ void Backend::trsm(Queue& queue, Side side, Op op, MatrixView<const T> L, Matrix
     declare_write(B);
     const char where = side == Side::left ? 'L' : 'R', lower = 'L', trans = blas_op<T>(op),
                diagonal = 'N';
-    const Sizes l(L), b(B);
+    const Sizes l(L);
+    const Sizes b(B);
     const T one(1);
     blas<T>().trsm(&where, &lower, &trans, &diagonal, &b.rows, &b.cols, &one, L.data, &l.ld, B.data,
                    &b.ld);
