@@ -98,8 +98,11 @@ def test_other_placements_of_a(axis_type):
 def test_a_is_not_changed_and_many_calls_agree(mesh):
     values = random_matrix(64, 64, np.float32)
     a = by_rows(values, mesh)
-    for _ in range(50):
-        a_cyclic = jaxmg.cyclic_1d(a, 3, mesh, P("x", None))
+    for _ in range(4):
+        # XLA itself hangs, in a psum too, with more than 32 programs in flight on CPU devices.
+        for _ in range(16):
+            a_cyclic = jaxmg.cyclic_1d(a, 3, mesh, P("x", None))
+        a_cyclic.block_until_ready()
     np.testing.assert_array_equal(a, values)
     jaxmg.verify_cyclic(a, a_cyclic, 3)
 
