@@ -36,9 +36,6 @@ struct Blas {
   Trtri* trtri;
 };
 
-/// Number of entries of Blas<T>, for those who fill it as an array of pointers.
-inline constexpr int blas_entries = 6;
-
 struct BlasTable {
   Blas<float> s;
   Blas<double> d;

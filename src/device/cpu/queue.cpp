@@ -93,15 +93,6 @@ class Executor {
     random_.seed(chaos.seed);
   }
 
-  void pause() {
-    unsigned delay = 0;
-    {
-      std::unique_lock lock(mutex_);
-      delay = chaos_delay();
-    }
-    if (delay != 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
-  }
-
  private:
   Executor() : process_(getpid()) {}
 
@@ -248,7 +239,6 @@ void Queue::synchronize() {
 }
 
 void set_chaos(Chaos chaos) { Executor::instance().set_chaos(chaos); }
-void chaos_pause() { Executor::instance().pause(); }
 void check_process() { Executor::instance(); }
 void set_permits(int permits) { Executor::instance().set_permits(permits); }
 

@@ -60,8 +60,6 @@ struct Chaos {
   unsigned max_delay_us = 0;
 };
 void set_chaos(Chaos chaos);
-/// Sleeps a random time if chaos is on; for host threads.
-void chaos_pause();
 
 /// Throws Error in a forked child of a process that has used jaxmg: its threads are not there.
 void check_process();

@@ -247,14 +247,6 @@ __global__ void check_seat_kernel(const std::int32_t* rank, const std::int32_t* 
   if (*rank != expected_rank || *group != expected_group) *info = -1;
 }
 
-__global__ void spin_kernel(unsigned microseconds) {
-  unsigned long long begin = 0, now = 0;
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
-  do {
-    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
-  } while (now - begin < 1000ULL * microseconds);
-}
-
 }  // namespace
 
 template <class T>
@@ -307,11 +299,6 @@ void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std:
                        std::int32_t expected_rank, std::int32_t expected_group,
                        std::int32_t* info) {
   check_seat_kernel<<<1, 1, 0, stream>>>(rank, group, expected_rank, expected_group, info);
-  JAXMG_CUDA(cudaGetLastError());
-}
-
-void launch_spin(cudaStream_t stream, unsigned microseconds) {
-  spin_kernel<<<1, 1, 0, stream>>>(microseconds);
   JAXMG_CUDA(cudaGetLastError());
 }
 

@@ -51,7 +51,5 @@ void launch_round(cudaStream_t stream, const double* sum, R* rounded);
 /// *info := -1 unless *rank and *group are these.
 void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
                        std::int32_t expected_rank, std::int32_t expected_group, std::int32_t* info);
-/// Keeps the stream busy for about `microseconds`: for tests.
-void launch_spin(cudaStream_t stream, unsigned microseconds);
 
 }  // namespace jaxmg::cuda
