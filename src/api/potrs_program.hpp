@@ -42,15 +42,20 @@ MatrixView<T> distribute(Rank<B>& rank, const CholeskyProblem& problem, MatrixVi
   return problem.in_place ? A : work.matrix;
 }
 
+/// No failure and no share of log det A yet, for what rank.panel() does next.
+template <Backend B>
+void clear_outcome(Rank<B>& rank, const CholeskyScalars& scalars) {
+  B::template fill<std::int32_t>(rank.panel(), 0, {scalars.info, 1, 1, 1});
+  B::template fill<double>(rank.panel(), 0, {scalars.share, 1, 1, 1});
+}
+
 /// A = L L^H of the working matrix. Each rank's info and share of log det A stay in `scalars`, to
 /// be agreed on by agree_on_outcome().
 template <Backend B, Scalar T>
 void factor_matrix(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> M,
                    const CholeskyWorkspace<T>& work) {
   const BlockCyclic layout = problem.layout();
-  auto& panel = rank.panel();
-  B::template fill<std::int32_t>(panel, 0, {work.scalars.info, 1, 1, 1});
-  B::template fill<double>(panel, 0, {work.scalars.share, 1, 1, 1});
+  clear_outcome<B>(rank, work.scalars);
   PanelRing<B, T> ring(work.ring);
   potrf<B, T>(rank, layout, M, ring, work.substitution, work.solve.inverses, work.scalars.info);
   logdet<B, T>(rank, layout, M, work.scalars.share);
@@ -78,8 +83,7 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
   const index_t a_tag = rank.reserve(2), x_tag = a_tag + 1;
   const MatrixView<T> X = op.X.column_range(0, n);
   rank.post(a_tag, op.A.data, panel);
-  B::template fill<std::int32_t>(panel, 0, {work.scalars.info, 1, 1, 1});
-  B::template fill<double>(panel, 0, {work.scalars.share, 1, 1, 1});
+  clear_outcome<B>(rank, work.scalars);
   if (rank.index() == 0) {
     const MatrixView<T> M = work.matrix.block(0, 0, n, n);
     for (int p = 0; p < rank.size(); ++p) {
