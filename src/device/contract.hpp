@@ -33,14 +33,15 @@ enum class PanelMethod { trsm, block_substitution };
 /// copy_lower      dst := tril(src), zeros above
 /// conj_transpose  dst := src^H
 /// fill_nan_if     dst := NaN where *info != 0
-/// gemm            C := alpha op(A) op(B) + beta C
+/// gemm            C := alpha op(A) op(B) + beta C; of an inner size of 0, beta is 0 or 1
 /// trapezoid_update  C := C - W W1^H, W1 the first C.cols rows of W; above the diagonal of C's
 ///                 first C.cols rows anything may be left
 /// trsm            B := op(L)^-1 B (left) or B op(L)^-1 (right)
 /// potrf           A := chol(A), lower; on failure *info := first_row + order of the failing minor
 ///                 if *info was 0
 /// invert_diagonal_blocks  X(0 .. w, b .. b + w) := inverse of L's diagonal block at b, for b = 0, s,
-///                 2 s, ..., w = min(s, L.cols - b); zeros above its diagonal
+///                 2 s, ..., w = min(s, L.cols - b); zeros above its diagonal. s is 64 times a power
+///                 of 2, or at least L.cols
 /// add_logdet      *sum += 2 sum_i log Re L_ii
 /// first_failure   *out := smallest non-zero of infos[0..count), 0 if all are
 /// total           *out := sums[0] + ... + sums[count-1]

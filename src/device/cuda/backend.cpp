@@ -142,7 +142,11 @@ template <class T>
 void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
                    MatrixView<const T> B, T beta, MatrixView<T> C) {
   const index_t inner = op_a == Op::none ? A.cols : A.rows;
-  if (C.empty() || inner == 0) return;
+  if (C.empty()) return;
+  if (inner == 0) {
+    if (beta == T(0)) launch_fill(queue.stream(), T(0), C);
+    return;
+  }
   Lane& lane = queue.lane();
   const bool row = C.rows == 1 && op_a == Op::none;
   if (row && !(is_complex_v<T> && op_b == Op::conj_trans)) {
