@@ -1,6 +1,6 @@
 # jaxmg::jaxmg, the library for C++ programs, and what is installed with it.
 
-# The one source that is linked to a BLAS; the tests take it and jaxmg_objects directly.
+# The one source that is linked to a BLAS.
 add_library(jaxmg_linked_blas OBJECT ${jaxmg_blas_linked_sources})
 target_include_directories(
     jaxmg_linked_blas
@@ -12,9 +12,24 @@ target_compile_definitions(
 )
 target_link_libraries(jaxmg_linked_blas PUBLIC JaxmgBlas::JaxmgBlas)
 
+# The public functions, for all engines of this build.
+file(GLOB jaxmg_public_sources CONFIGURE_DEPENDS src/api/public/*.cpp)
+set(jaxmg_cpp_objects jaxmg_public_objects jaxmg_objects jaxmg_linked_blas)
+if(jaxmg_with_cuda)
+    list(APPEND jaxmg_cpp_objects jaxmg_cuda_objects)
+else()
+    list(FILTER jaxmg_public_sources EXCLUDE REGEX "/cuda_")
+endif()
+add_library(jaxmg_public_objects OBJECT ${jaxmg_public_sources})
+target_link_libraries(
+    jaxmg_public_objects
+    PRIVATE jaxmg_objects $<TARGET_NAME_IF_EXISTS:jaxmg_cuda_objects>
+)
+
+# The tests take the objects directly, since they reach internals.
 add_library(jaxmg SHARED)
 add_library(jaxmg::jaxmg ALIAS jaxmg)
-target_link_libraries(jaxmg PRIVATE jaxmg_objects jaxmg_linked_blas)
+target_link_libraries(jaxmg PRIVATE ${jaxmg_cpp_objects})
 target_compile_features(jaxmg INTERFACE cxx_std_20)
 target_include_directories(
     jaxmg
@@ -31,6 +46,9 @@ set_target_properties(
         SOVERSION ${PROJECT_VERSION_MAJOR}
         INSTALL_RPATH "${JaxmgBlas_RPATH}"
 )
+if(jaxmg_with_cuda)
+    set_property(TARGET jaxmg APPEND PROPERTY INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
+endif()
 
 include(CMakePackageConfigHelpers)
 set(jaxmg_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/jaxmg)

@@ -1,6 +1,5 @@
-# libjaxmg_cu13.so: the CUDA engine and its handlers, for CUDA 13. Included where it is wanted and an
-# nvcc was found. cuBLAS and cuSOLVER are not bundled: they are found where JAX's own nvidia wheels
-# have them, beside the package, or on the system.
+# The CUDA engine, compiled once for CUDA 13: part of libjaxmg_cu13.so, of the C++ library and of its
+# tests. Included where it is wanted and an nvcc was found.
 enable_language(CUDA)
 find_package(CUDAToolkit 13 REQUIRED)
 
@@ -11,43 +10,25 @@ set(JAXMG_CUDA_ARCHITECTURES
 )
 
 file(GLOB jaxmg_cuda_sources CONFIGURE_DEPENDS src/device/cuda/*.cpp src/device/cuda/*.cu)
-file(GLOB jaxmg_cuda_ffi_sources CONFIGURE_DEPENDS ffi/cuda/*.cpp)
-
-add_library(
-    jaxmg_cu13
-    MODULE
-    ${jaxmg_cuda_sources}
-    ${jaxmg_cuda_ffi_sources}
-    ${jaxmg_ffi_common_sources}
-)
+add_library(jaxmg_cuda_objects OBJECT ${jaxmg_cuda_sources})
 set_target_properties(
-    jaxmg_cu13
+    jaxmg_cuda_objects
     PROPERTIES
         CUDA_STANDARD 20
         CUDA_ARCHITECTURES "${JAXMG_CUDA_ARCHITECTURES}"
         CUDA_RUNTIME_LIBRARY Static
-        BUILD_RPATH "$ORIGIN/../../nvidia/cu13/lib"
-        INSTALL_RPATH "$ORIGIN/../../nvidia/cu13/lib"
-        CXX_VISIBILITY_PRESET default
+        CUDA_VISIBILITY_PRESET hidden
 )
 # A view of const elements has a conversion to itself, which is never used.
 target_compile_options(
-    jaxmg_cu13
+    jaxmg_cuda_objects
     PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda -diag-suppress=554>
 )
-target_include_directories(jaxmg_cu13 PRIVATE ${PROJECT_SOURCE_DIR}/ffi)
-target_include_directories(jaxmg_cu13 SYSTEM PRIVATE ${PROJECT_SOURCE_DIR}/third_party/xla_ffi)
-target_link_libraries(
-    jaxmg_cu13
-    PRIVATE jaxmg_objects CUDA::cudart_static CUDA::cublas CUDA::cusolver
+target_compile_definitions(jaxmg_cuda_objects INTERFACE JAXMG_WITH_CUDA)
+target_include_directories(
+    jaxmg_cuda_objects
+    PRIVATE $<TARGET_PROPERTY:jaxmg_objects,INTERFACE_INCLUDE_DIRECTORIES>
 )
-target_link_options(
-    jaxmg_cu13
-    PRIVATE
-        -static-libstdc++
-        -static-libgcc
-        LINKER:--version-script=${PROJECT_SOURCE_DIR}/ffi/exports.map
-)
-add_dependencies(jaxmg_python jaxmg_cu13)
-
-install(TARGETS jaxmg_cu13 LIBRARY DESTINATION jaxmg/_lib COMPONENT python EXCLUDE_FROM_ALL)
+target_link_libraries(jaxmg_cuda_objects PUBLIC CUDA::cudart_static CUDA::cublas CUDA::cusolver)
+# The runtime within is nobody else's: a program may have one of its own.
+target_link_options(jaxmg_cuda_objects INTERFACE LINKER:--exclude-libs,libcudart_static.a)

@@ -21,3 +21,31 @@ endif()
 add_custom_target(jaxmg_python DEPENDS jaxmg_cpu)
 
 install(TARGETS jaxmg_cpu LIBRARY DESTINATION jaxmg/_lib COMPONENT python EXCLUDE_FROM_ALL)
+
+if(NOT jaxmg_with_cuda)
+    return()
+endif()
+
+# libjaxmg_cu13.so: the CUDA engine and its handlers. cuBLAS and cuSOLVER are not bundled: they are
+# found where JAX's own nvidia wheels have them, beside the package, or on the system.
+file(GLOB jaxmg_cuda_ffi_sources CONFIGURE_DEPENDS ffi/cuda/*.cpp)
+add_library(jaxmg_cu13 MODULE ${jaxmg_cuda_ffi_sources} ${jaxmg_ffi_common_sources})
+set_target_properties(
+    jaxmg_cu13
+    PROPERTIES
+        LINKER_LANGUAGE CXX
+        BUILD_RPATH "$ORIGIN/../../nvidia/cu13/lib"
+        INSTALL_RPATH "$ORIGIN/../../nvidia/cu13/lib"
+        CXX_VISIBILITY_PRESET default
+        LINK_DEPENDS ${jaxmg_exports}
+)
+target_include_directories(jaxmg_cu13 PRIVATE ${PROJECT_SOURCE_DIR}/ffi)
+target_include_directories(jaxmg_cu13 SYSTEM PRIVATE ${PROJECT_SOURCE_DIR}/third_party/xla_ffi)
+target_link_libraries(jaxmg_cu13 PRIVATE jaxmg_objects jaxmg_cuda_objects)
+target_link_options(
+    jaxmg_cu13
+    PRIVATE -static-libstdc++ -static-libgcc LINKER:--version-script=${jaxmg_exports}
+)
+add_dependencies(jaxmg_python jaxmg_cu13)
+
+install(TARGETS jaxmg_cu13 LIBRARY DESTINATION jaxmg/_lib COMPONENT python EXCLUDE_FROM_ALL)

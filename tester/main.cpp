@@ -46,8 +46,14 @@ void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes
                                  "orders: 1,53,100:2000:300");
   add_list<std::vector<index_t>>(app, "--tile", sweep.tiles, "0", integers_from(0),
                                  "tile widths; 0 lets the library choose");
-  add_list<std::vector<index_t>>(app, "--ranks", sweep.ranks, "1,2,4", integers_from(1),
-                                 "numbers of ranks");
+  add_list<std::vector<int>>(
+      app, "--device", sweep.gpus, "cpu", parse_device,
+      "cpu, or a GPU for each rank: cuda:0,1; cuda:0,0,0,0 puts four ranks on "
+      "one");
+  add_list<std::vector<index_t>>(
+      app, "--ranks", sweep.ranks, "", integers_from(1),
+      "numbers of ranks: 1,2,4 on the CPU if left out. On GPUs the first "
+      "so many of --device, if left out all of them");
   if (takes_rhs) {
     add_list<std::vector<index_t>>(app, "--rhs", sweep.rhs, "1", integers_from(0),
                                    "numbers of right-hand sides");
@@ -60,11 +66,9 @@ void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes
   add_list<std::vector<double>>(app, "--kappa", sweep.kappas, "1e4", parse_kappas,
                                 "condition numbers; lowered to 0.1/eps, for kernels to 1e14 or "
                                 "1e7, where they are larger");
-  add_list<std::vector<bool>>(app, "--memory", sweep.reads_peers_directly, "shared", parse_memory,
-                              "shared: ranks read each other's memory; separate: they pull copies");
-  app.add_option("--device", "where to run; this version has cpu")
-      ->check(CLI::IsMember({"cpu"}))
-      ->default_str("cpu");
+  add_list<std::vector<bool>>(app, "--memory", sweep.reads_peers_directly, "", parse_memory,
+                              "on the CPU, shared: ranks read each other's memory, the default; "
+                              "separate: they pull copies, as on GPUs");
   app.add_option("--seed", sweep.seed, "seed of matrices and right-hand sides")
       ->capture_default_str();
   app.add_option("--chaos", sweep.chaos, "seed of random delays in the CPU's queues; 0: none")
@@ -91,10 +95,11 @@ Outcome run(const Routine& routine, const Case& c) {
   }
 }
 
-int run_sweep(const Routine& routine, const Sweep& sweep, const std::string& json_path) {
+int run_sweep(const Routine& routine, Sweep sweep, const std::string& json_path) {
+  sweep.complete();
   jaxmg::set_cpu_chaos(sweep.chaos);
-  Report report(routine, sweep.chaos, json_path);
-  print_preamble(sweep.chaos);
+  Report report(routine, sweep.gpus, sweep.chaos, json_path);
+  report.print_preamble();
   report.print_header();
   for (const Case& c : sweep.cases()) report.add(c, run(routine, c));
   report.print_summary();

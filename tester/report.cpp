@@ -38,11 +38,19 @@ void print_number(int width, const char* format, double number) {
 
 }  // namespace
 
-void print_preamble(unsigned chaos) {
+Report::Report(const Routine& routine, const std::vector<int>& gpus, unsigned chaos,
+               const std::string& json_path)
+    : routine_(routine), device_(device_text(gpus)), chaos_(chaos), json_path_(json_path) {
+  if (json_path_.empty()) return;
+  json_.open(json_path_);
+  if (!json_) throw std::runtime_error("--json: cannot write to '" + json_path_ + "'");
+}
+
+void Report::print_preamble() const {
   const std::string blas = jaxmg::cpu_blas_name();
-  std::printf("jaxmg_tester of jaxmg " JAXMG_VERSION ", %s, BLAS: %s, %u cores", compiler,
-              blas.c_str(), std::thread::hardware_concurrency());
-  if (chaos != 0) std::printf(", chaos seed %u", chaos);
+  std::printf("jaxmg_tester of jaxmg " JAXMG_VERSION ", %s, device: %s, BLAS: %s, %u cores",
+              compiler, device_.c_str(), blas.c_str(), std::thread::hardware_concurrency());
+  if (chaos_ != 0) std::printf(", chaos seed %u", chaos_);
   std::printf("\n");
   if (is_reference_blas(blas)) {
     std::fflush(stdout);
@@ -50,13 +58,6 @@ void print_preamble(unsigned chaos) {
                  "warning: this looks like the reference BLAS, which is slow: times say nothing. "
                  "Build jaxmg with -D JAXMG_BLAS=<an optimised BLAS>.\n");
   }
-}
-
-Report::Report(const Routine& routine, unsigned chaos, const std::string& json_path)
-    : routine_(routine), chaos_(chaos), json_path_(json_path) {
-  if (json_path_.empty()) return;
-  json_.open(json_path_);
-  if (!json_) throw std::runtime_error("--json: cannot write to '" + json_path_ + "'");
 }
 
 void Report::print_header() const {
@@ -109,7 +110,7 @@ void Report::write_json(const Case& c, const Outcome& outcome) {
       {"n", c.n},
       {"tile", outcome.tile},
       {"ranks", c.ranks},
-      {"device", "cpu"},
+      {"device", device_text(c.gpus)},
       {"memory", c.reads_peers_directly ? "shared" : "separate"},
       {"kind", to_string(c.kind)},
       {"kappa", c.kappa},

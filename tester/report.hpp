@@ -8,15 +8,15 @@
 
 namespace jaxmg_tester {
 
-/// Versions, compiler and BLAS; warns on stderr about a slow BLAS.
-void print_preamble(unsigned chaos);
-
 /// One line a case, aligned below a header, and one JSON object a case.
 class Report {
  public:
   /// Throws std::runtime_error if `json_path` is not empty and cannot be written.
-  Report(const Routine& routine, unsigned chaos, const std::string& json_path);
+  Report(const Routine& routine, const std::vector<int>& gpus, unsigned chaos,
+         const std::string& json_path);
 
+  /// Versions, compiler, device and BLAS; warns on stderr about a slow BLAS.
+  void print_preamble() const;
   void print_header() const;
   void add(const Case& c, const Outcome& outcome);
   /// How many cases passed and failed.
@@ -28,6 +28,7 @@ class Report {
   void write_json(const Case& c, const Outcome& outcome);
 
   const Routine& routine_;
+  std::string device_;
   unsigned chaos_;
   std::string json_path_;
   std::ofstream json_;

@@ -19,6 +19,7 @@ struct Case {
   index_t n;
   index_t tile;  ///< 0: the library chooses
   int ranks;
+  std::vector<int> gpus;  ///< of each rank; empty: the CPU
   index_t rhs;
   jaxmg_testing::Kind kind;
   double kappa;
@@ -28,6 +29,7 @@ struct Case {
   bool check;
 
   jaxmg::Team team() const {
+    if (!gpus.empty()) return jaxmg::Team::cuda(gpus);
     jaxmg::CpuTeamOptions options;
     options.reads_peers_directly = reads_peers_directly;
     return jaxmg::Team::cpu(ranks, options);

@@ -109,6 +109,49 @@ std::vector<bool> parse_memory(const std::string& text) {
   return result;
 }
 
+std::vector<int> parse_device(const std::string& text) {
+  if (text == "cpu") return {};
+  const std::string prefix = "cuda:";
+  const std::string form = "cpu, or cuda: and a GPU for each rank, as in cuda:0,1";
+  if (text.compare(0, prefix.size(), prefix) != 0) expected(form, text);
+  std::vector<int> gpus;
+  for (const std::string& word : split(text.substr(prefix.size()), ',')) {
+    int gpu = 0;
+    if (!read_number(word, gpu) || gpu < 0) expected(form, text);
+    gpus.push_back(gpu);
+  }
+  return gpus;
+}
+
+void Sweep::complete() {
+  if (gpus.empty()) {
+    if (ranks.empty()) ranks = {1, 2, 4};
+    if (reads_peers_directly.empty()) reads_peers_directly = {true};
+    return;
+  }
+  if (!reads_peers_directly.empty()) {
+    throw std::invalid_argument("--memory: expected --device cpu; got " + device_text(gpus));
+  }
+  reads_peers_directly = {false};
+  const auto all = static_cast<index_t>(gpus.size());
+  if (ranks.empty()) ranks = {all};
+  for (const index_t count : ranks) {
+    if (count <= all) continue;
+    throw std::invalid_argument("--ranks: expected at most the " + std::to_string(all) +
+                                " ranks of --device " + device_text(gpus) + "; got " +
+                                std::to_string(count));
+  }
+  jaxmg::Team::cuda(gpus);
+}
+
+std::string device_text(const std::vector<int>& gpus) {
+  std::string text = gpus.empty() ? "cpu" : "cuda:";
+  for (std::size_t p = 0; p < gpus.size(); ++p) {
+    text += (p == 0 ? "" : ",") + std::to_string(gpus[p]);
+  }
+  return text;
+}
+
 std::vector<Case> Sweep::cases() const {
   std::vector<Case> result;
   for (const jaxmg::DType dtype : types) {
@@ -118,10 +161,11 @@ std::vector<Case> Sweep::cases() const {
         for (const index_t n : sizes) {
           for (const index_t tile : tiles) {
             for (const index_t team : ranks) {
+              const std::vector<int> prefix(gpus.begin(), gpus.begin() + (gpus.empty() ? 0 : team));
               for (const bool direct : reads_peers_directly) {
                 for (const index_t columns : rhs) {
-                  result.push_back({dtype, n, tile, static_cast<int>(team), columns, kind, kappa,
-                                    seed, direct, repeat, check});
+                  result.push_back({dtype, n, tile, static_cast<int>(team), prefix, columns, kind,
+                                    kappa, seed, direct, repeat, check});
                 }
               }
             }

@@ -13,16 +13,20 @@ struct Sweep {
   std::vector<jaxmg::DType> types = {jaxmg::DType::f64};
   std::vector<index_t> sizes = {100, 300, 500};
   std::vector<index_t> tiles = {0};
-  std::vector<index_t> ranks = {1, 2, 4};
+  std::vector<int> gpus;       ///< a rank each; empty: the CPU
+  std::vector<index_t> ranks;  ///< on GPUs: of the first so many of `gpus`
   std::vector<index_t> rhs = {1};
   std::vector<jaxmg_testing::Kind> kinds = {jaxmg_testing::Kind::spd};
   std::vector<double> kappas = {1e4};
-  std::vector<bool> reads_peers_directly = {true};
+  std::vector<bool> reads_peers_directly;  ///< on the CPU
   unsigned seed = 1;
   unsigned chaos = 0;
   int repeat = 1;
   bool check = true;
 
+  /// Fills in what was not said and depends on the device. Throws std::invalid_argument if what
+  /// was said does not go with it, jaxmg::Error if the device is not there.
+  void complete();
   /// A kappa that a kind cannot have in a type is lowered to highest_kappa().
   std::vector<Case> cases() const;
 };
@@ -41,6 +45,9 @@ std::vector<double> parse_kappas(const std::string& text);
 std::vector<jaxmg::DType> parse_types(const std::string& text);
 /// Words of Kind.
 std::vector<jaxmg_testing::Kind> parse_kinds(const std::string& text);
+/// "cpu" (no GPUs), or "cuda:" and the GPU of each rank; and the way back.
+std::vector<int> parse_device(const std::string& text);
+std::string device_text(const std::vector<int>& gpus);
 /// "shared": ranks read each other's memory, "separate": they pull copies.
 std::vector<bool> parse_memory(const std::string& text);
 

@@ -50,13 +50,15 @@ class HostMatrix {
 /// Writes A's lower triangle into `target`, and NaN wherever a routine promises not to read: above
 /// the diagonal and beyond A's order.
 template <Scalar T>
-void distribute_lower(const HostMatrix<T>& A, const jaxmg::DistributedMatrix<T>& target) {
-  for (int p = 0; p < target.team().size(); ++p) {
-    const MatrixView<T> shard = target.shard(p);
-    std::fill_n(shard.data, shard.rows * shard.cols, quiet_nan<T>());
-  }
-  for (index_t j = 0; j < A.cols(); ++j) {
-    if (A.rows() > j) std::copy_n(&A(j, j), A.rows() - j, &target(j, j));
+void distribute_lower(const HostMatrix<T>& A, jaxmg::DistributedMatrix<T>& target) {
+  const index_t local = target.local_columns();
+  for (index_t first = 0; first < target.columns(); first += local) {
+    HostMatrix<T> shard(target.columns(), local);
+    std::fill_n(shard.view().data, shard.rows() * local, quiet_nan<T>());
+    for (index_t j = first; j < std::min(first + local, A.cols()); ++j) {
+      std::copy_n(&A(j, j), A.rows() - j, &shard(j, j - first));
+    }
+    target.write(0, first, shard.view());
   }
 }
 

@@ -27,12 +27,18 @@ class JAXMG_EXPORT CholeskyFactor {
   /// log det A; NaN if info() is not 0.
   real_t<T> logdet() const { return logdet_; }
 
-  /// Copies the lower triangle of the first order() rows and columns into `lower`, which is at
-  /// least that large; its strict upper triangle becomes zero.
+  /// Copies the lower triangle of the first order() rows and columns into `lower`, in host memory,
+  /// which is at least that large; its strict upper triangle becomes zero.
   void gather(MatrixView<T> lower) const;
 
   /// For the routines of this library: L in the cyclic layout of `tile`, one shard a rank.
   const DistributedMatrix<T>& storage() const { return matrix_; }
+  /// For the routines of this library: inverses of a rank's diagonal tiles, tile() rows for each of
+  /// its columns; empty where solves use L itself.
+  MatrixView<T> tile_inverses(int rank) const {
+    if (inverses_.empty()) return {};
+    return {inverses_[static_cast<std::size_t>(rank)].get(), tile_, matrix_.local_columns(), tile_};
+  }
 
  private:
   template <Scalar U>
@@ -43,6 +49,7 @@ class JAXMG_EXPORT CholeskyFactor {
 
   DistributedMatrix<T> matrix_;
   index_t tile_;
+  std::vector<std::shared_ptr<T>> inverses_;
   std::int32_t info_ = 0;
   real_t<T> logdet_ = 0;
 };

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "jaxmg/export.hpp"
 
@@ -16,22 +18,46 @@ struct CpuTeamOptions {
   std::chrono::milliseconds silence = std::chrono::seconds(60);
 };
 
-/// A number of ranks. Cheap to copy; any number of teams may be in use at once, from any threads.
+struct CudaTeamOptions {
+  /// As CpuTeamOptions::silence.
+  std::chrono::milliseconds silence = std::chrono::seconds(60);
+};
+
+/// CPU ranks in this process, all sharing the cores.
+struct CpuRanks {
+  int count;
+  CpuTeamOptions options;
+};
+
+/// Ranks on NVIDIA GPUs: the CUDA ordinal of each rank's GPU.
+struct CudaRanks {
+  std::vector<int> devices;
+  CudaTeamOptions options;
+};
+
+/// A number of ranks: a thread each while a call runs, which returns when its results are there.
+/// Cheap to copy; any number of teams may be in use at once, from any threads.
 class JAXMG_EXPORT Team {
  public:
-  /// `ranks` CPU ranks in this process: a thread each while a call runs, all sharing the cores.
-  /// Throws InvalidArgument if there is not at least one.
+  /// `ranks` CPU ranks. Throws InvalidArgument if there is not at least one.
   static Team cpu(int ranks, const CpuTeamOptions& options = {});
+  /// One rank an entry of `devices`, CUDA ordinals; ranks may share a GPU. Throws DeviceError where
+  /// the library has no CUDA engine or there is no GPU, InvalidArgument for no or unknown devices.
+  static Team cuda(std::vector<int> devices, const CudaTeamOptions& options = {});
 
   int size() const { return size_; }
-  const CpuTeamOptions& options() const { return options_; }
+  /// What the ranks are.
+  const std::variant<CpuRanks, CudaRanks>& ranks() const { return ranks_; }
 
  private:
-  Team(int size, const CpuTeamOptions& options) : size_(size), options_(options) {}
+  Team(int size, std::variant<CpuRanks, CudaRanks> ranks) : size_(size), ranks_(std::move(ranks)) {}
 
   int size_;
-  CpuTeamOptions options_;
+  std::variant<CpuRanks, CudaRanks> ranks_;
 };
+
+/// How many GPUs there are for Team::cuda(); 0 also where the library has no CUDA engine.
+JAXMG_EXPORT int cuda_device_count();
 
 /// The BLAS that CPU ranks compute with, for reports.
 JAXMG_EXPORT std::string cpu_blas_name();

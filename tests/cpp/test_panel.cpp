@@ -1,13 +1,12 @@
-// The panel of a Cholesky step by block substitution, which GPUs use, on the CPU's operations.
+// The panel of a Cholesky step by block substitution, which GPUs use, on either kind of device.
 #include <cmath>
-#include <thread>
 
 #include <gtest/gtest.h>
 
 #include "algorithms/cholesky/panel.hpp"
 #include "api/potrs_program.hpp"
-#include "device/cpu/backend.hpp"
 #include "jaxmg/matrix.hpp"
+#include "kinds.hpp"
 #include "testing/matrices.hpp"
 #include "testing/reference_cholesky.hpp"
 #include "testing/residuals.hpp"
@@ -18,16 +17,19 @@ using jaxmg::conjugate;
 using jaxmg::index_t;
 using jaxmg::Op;
 using jaxmg::real_t;
-using jaxmg::cpu::Backend;
+using jaxmg::testing::Setting;
+using jaxmg::testing::Shared;
 using namespace jaxmg_testing;
 
-template <class T>
-class Panel : public ::testing::Test {
+template <class P>
+class Panel : public jaxmg::testing::KindTest<typename P::Kind> {
  protected:
-  void SetUp() override { jaxmg::cpu::set_permits(2); }
+  void SetUp() override {
+    jaxmg::testing::KindTest<typename P::Kind>::SetUp();
+    jaxmg::cpu::set_permits(2);
+  }
 };
-using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
-TYPED_TEST_SUITE(Panel, Scalars);
+TYPED_TEST_SUITE(Panel, jaxmg::testing::OnSubstitutingKinds, jaxmg::testing::KindNames);
 
 /// Close to where a Cholesky factorisation must still succeed.
 template <jaxmg::Scalar T>
@@ -81,40 +83,52 @@ HostMatrix<T> with_nan_above(HostMatrix<T> L) {
   return L;
 }
 
-template <jaxmg::Scalar T>
+/// What work(queue) gives on a device of this kind.
+template <class Kind, class Work>
+void run_on_queue(const Work& work) {
+  const auto device = Kind::device();
+  typename Kind::Backend::Queue queue(*device, jaxmg::Priority::normal);
+  work(queue);
+  queue.synchronize();
+}
+
+template <class Kind, jaxmg::Scalar T>
 HostMatrix<T> by_block_substitution(const Problem<T>& problem) {
   const index_t rows = problem.A21.rows(), width = problem.A21.cols();
   const index_t s = jaxmg::substitution_block;
-  const HostMatrix<T> L11 = with_nan_above(problem.L11);
-  HostMatrix<T> W = problem.A21, lower(width, width), inverses(s, width), solution(rows, s);
-  jaxmg::cpu::Queue queue(jaxmg::Priority::normal);
-  jaxmg::block_substitution<Backend, T>(queue, L11.view(), W.view(),
-                                        {lower.view(), inverses.view(), solution.view()});
-  queue.synchronize();
-  return W;
+  Shared<Kind, T> L11(with_nan_above(problem.L11)), W(problem.A21), lower(width, width),
+      inverses(s, width), solution(rows, s);
+  run_on_queue<Kind>([&](auto& queue) {
+    jaxmg::block_substitution<typename Kind::Backend, T>(
+        queue, L11.view(), W.view(), {lower.view(), inverses.view(), solution.view()});
+  });
+  return W.host();
 }
 
+/// LAPACK's own way, on the CPU.
 template <jaxmg::Scalar T>
 HostMatrix<T> by_trsm(const Problem<T>& problem) {
+  using Cpu = jaxmg::testing::Cpu;
   const HostMatrix<T> L11 = with_nan_above(problem.L11);
   HostMatrix<T> W = problem.A21;
-  jaxmg::cpu::Queue queue(jaxmg::Priority::normal);
-  Backend::trsm<T>(queue, jaxmg::Side::right, Op::conj_trans, L11.view(), W.view());
-  queue.synchronize();
+  run_on_queue<Cpu>([&](auto& queue) {
+    Cpu::Backend::trsm<T>(queue, jaxmg::Side::right, Op::conj_trans, L11.view(), W.view());
+  });
   return W;
 }
 
 /// W = A21 X^H with X = L11^-1: what must not be done.
-template <jaxmg::Scalar T>
+template <class Kind, jaxmg::Scalar T>
 HostMatrix<T> by_inverse(const Problem<T>& problem) {
+  using B = typename Kind::Backend;
   const index_t width = problem.A21.cols();
-  HostMatrix<T> X(width, width), W(problem.A21.rows(), width);
-  jaxmg::cpu::Queue queue(jaxmg::Priority::normal);
-  Backend::invert_diagonal_blocks<T>(queue, problem.L11.view(), width, X.view());
-  Backend::gemm<T>(queue, Op::none, Op::conj_trans, T(1), problem.A21.view(), X.view(), T(0),
-                   W.view());
-  queue.synchronize();
-  return W;
+  Shared<Kind, T> L11(problem.L11), A21(problem.A21), X(width, width), W(A21.view().rows, width);
+  run_on_queue<Kind>([&](auto& queue) {
+    B::template invert_diagonal_blocks<T>(queue, L11.view(), width, X.view());
+    B::template gemm<T>(queue, Op::none, Op::conj_trans, T(1), A21.view(), X.view(), T(0),
+                        W.view());
+  });
+  return W.host();
 }
 
 constexpr index_t widths[] = {1, 127, 128, 129, 300};
@@ -122,113 +136,91 @@ constexpr index_t widths[] = {1, 127, 128, 129, 300};
 TYPED_TEST(Panel, IsBackwardStableOnAWellConditionedTile) {
   for (const index_t width : widths) {
     SCOPED_TRACE(::testing::Message() << "T = " << width);
-    const Problem<TypeParam> problem(Kind::spd, 10, 40, width);
+    const Problem<typename TypeParam::type> problem(Kind::spd, 10, 40, width);
     EXPECT_LT(residual(problem, by_trsm(problem)), bound);
-    EXPECT_LT(residual(problem, by_block_substitution(problem)), bound);
+    EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem)), bound);
   }
 }
 
 TYPED_TEST(Panel, IsBackwardStableOnASortedKernel) {
-  using T = TypeParam;
+  using T = typename TypeParam::type;
   for (const Kind kind : {Kind::rbf_sorted, Kind::matern_sorted}) {
     for (const index_t width : widths) {
       SCOPED_TRACE(::testing::Message() << to_string(kind) << ", T = " << width);
       const Problem<T> problem(kind, high_kappa<T>, 40, width);
       EXPECT_LT(residual(problem, by_trsm(problem)), bound);
-      EXPECT_LT(residual(problem, by_block_substitution(problem)), bound);
+      EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem)), bound);
     }
   }
 }
 
 TYPED_TEST(Panel, AnUnrefinedInverseMissesTheBound) {
-  using T = TypeParam;
+  using T = typename TypeParam::type;
   for (const index_t width : {128, 300}) {
     const Problem<T> problem(Kind::matern_sorted, high_kappa<T>, 40, width);
-    EXPECT_GT(residual(problem, by_inverse(problem)), 2 * bound) << "T = " << width;
+    EXPECT_GT(residual(problem, by_inverse<typename TypeParam::Kind>(problem)), 2 * bound)
+        << "T = " << width;
   }
 }
 
 TYPED_TEST(Panel, OfNoRowsIsNothing) {
-  const Problem<TypeParam> problem(Kind::spd, 10, 0, 5);
-  EXPECT_EQ(by_block_substitution(problem).rows(), 0);
+  const Problem<typename TypeParam::type> problem(Kind::spd, 10, 0, 5);
+  EXPECT_EQ(by_block_substitution<typename TypeParam::Kind>(problem).rows(), 0);
 }
 
-/// The CPU, with the panel method of a GPU.
-struct SubstitutingBackend : Backend {
-  static constexpr auto panel_method = jaxmg::PanelMethod::block_substitution;
-};
-static_assert(jaxmg::Backend<SubstitutingBackend>);
+/// Factors A on a kind of device, from storage that is NaN wherever it must not be read.
+template <class Kind, jaxmg::Scalar T>
+void expect_factors_by_substitution(const HostMatrix<T>& A, const Setting& setting) {
+  using B = typename Kind::Backend;
+  jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), A.cols());
+  distribute_lower(A, matrix);
+  const jaxmg::CholeskyProblem problem{
+      matrix.columns(), matrix.order(), setting.ranks, setting.tile, 0, true};
+  const auto ranks = static_cast<std::size_t>(setting.ranks);
+  std::vector<typename Kind::template Vector<std::byte>> workspaces(ranks);
+  typename Kind::template Vector<std::int32_t> info(ranks, -1);
 
-/// Factors `matrix` in place, on a thread a rank; returns info of each rank.
-template <jaxmg::Scalar T>
-std::vector<std::int32_t> factor_by_substitution(const jaxmg::DistributedMatrix<T>& matrix,
-                                                 index_t tile) {
-  using B = SubstitutingBackend;
-  const int ranks = matrix.team().size();
-  const bool direct = matrix.team().options().reads_peers_directly;
-  const jaxmg::CholeskyProblem problem{matrix.columns(), matrix.order(), ranks, tile, 0, true};
-  const jaxmg::BackendTraits traits{B::panel_method, direct};
-  const std::size_t bytes = jaxmg::CholeskyWorkspace<T>::bytes(problem, traits);
-  std::vector<std::vector<std::byte>> workspaces(static_cast<std::size_t>(ranks),
-                                                 std::vector<std::byte>(bytes));
-  std::vector<std::int32_t> info(static_cast<std::size_t>(ranks), -1);
-  std::vector<std::exception_ptr> failures(info.size());
-
-  jaxmg::TeamCall<B> team(ranks, {direct, std::chrono::seconds(60)});
-  const jaxmg::RankProgram<B> program = [&](jaxmg::Rank<B>& rank) {
+  Kind::run(setting, [&](jaxmg::Rank<B>& rank) {
     const auto index = static_cast<std::size_t>(rank.index());
+    const jaxmg::BackendTraits traits = jaxmg::traits_of(rank);
+    workspaces[index].resize(jaxmg::CholeskyWorkspace<T>::bytes(problem, traits));
     jaxmg::Arena arena(workspaces[index].data());
     const auto work = jaxmg::CholeskyWorkspace<T>::carve(arena, problem, traits);
     const MatrixView<T> M =
         jaxmg::distribute<B, T>(rank, problem, matrix.shard(rank.index()), work);
     jaxmg::factor_matrix<B, T>(rank, problem, M, work);
     jaxmg::agree_on_outcome<B, T>(rank, work.scalars, &info[index], nullptr);
-  };
-  std::vector<std::thread> threads;
-  for (int p = 0; p < ranks; ++p) {
-    threads.emplace_back([&, p] {
-      jaxmg::cpu::Device device;
-      failures[static_cast<std::size_t>(p)] = jaxmg::run_rank<B>(team, p, device, program);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& failure : failures) EXPECT_EQ(failure, nullptr);
-  return info;
-}
+  });
+  for (const std::int32_t of_rank : info) EXPECT_EQ(of_rank, 0);
 
-template <jaxmg::Scalar T>
-void expect_factors_by_substitution(const HostMatrix<T>& A, int ranks, index_t tile,
-                                    bool reads_peers_directly) {
-  jaxmg::CpuTeamOptions options;
-  options.reads_peers_directly = reads_peers_directly;
-  const jaxmg::DistributedMatrix<T> matrix(jaxmg::Team::cpu(ranks, options), A.cols());
-  distribute_lower(A, matrix);
-  for (const std::int32_t info : factor_by_substitution(matrix, tile)) EXPECT_EQ(info, 0);
-
-  const jaxmg::BlockCyclic layout(matrix.columns(), ranks, tile, matrix.order());
-  HostMatrix<T> L(A.rows(), A.cols());
+  HostMatrix<T> cyclic(matrix.columns(), matrix.columns()), L(A.rows(), A.cols());
+  matrix.read(0, 0, cyclic.view());
+  const jaxmg::BlockCyclic layout(matrix.columns(), setting.ranks, setting.tile, matrix.order());
   for (index_t j = 0; j < A.cols(); ++j) {
     const jaxmg::ColumnPlace place = layout.cyclic_place(j);
-    std::copy_n(&matrix.shard(place.rank)(j, place.local), A.rows() - j, &L(j, j));
+    std::copy_n(&cyclic(j, place.rank * layout.local_columns() + place.local), A.rows() - j,
+                &L(j, j));
   }
   EXPECT_LT(factor_residual(A, L), 1);
 }
 
 TYPED_TEST(Panel, FactorsASortedKernel) {
-  using T = TypeParam;
+  using T = typename TypeParam::type;
+  using Kind_ = typename TypeParam::Kind;
   const HostMatrix<T> A = make_matrix<T>({Kind::rbf_sorted, 330, high_kappa<T>, 1}).A;
-  expect_factors_by_substitution(A, 2, 165, true);  // one sub-block and a bit
-  expect_factors_by_substitution(A, 2, 70, false);
-  expect_factors_by_substitution(A, 3, 110, false);
+  expect_factors_by_substitution<Kind_>(A, {2, 165, true});  // one sub-block and a bit
+  expect_factors_by_substitution<Kind_>(A, {2, 70, false});
+  expect_factors_by_substitution<Kind_>(A, {3, 110, false});
 }
 
 TYPED_TEST(Panel, SlowFactorsSortedKernelsOfEveryCondition) {
-  using T = TypeParam;
+  using T = typename TypeParam::type;
+  using Kind_ = typename TypeParam::Kind;
   for (const Kind kind : {Kind::rbf_sorted, Kind::matern_sorted}) {
     for (const double kappa : {1e3, 1e6, highest_kappa(kind, jaxmg::dtype_of<T>())}) {
       SCOPED_TRACE(::testing::Message() << to_string(kind) << ", kappa = " << kappa);
       const HostMatrix<T> A = make_matrix<T>({kind, 620, kappa, 1}).A;
-      expect_factors_by_substitution(A, 2, 310, false);
+      expect_factors_by_substitution<Kind_>(A, {2, 310, false});
     }
   }
 }

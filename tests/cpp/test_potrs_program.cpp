@@ -1,13 +1,11 @@
-// The rank program behind potrs as every front end runs it: with both panel methods (the CPU's and
-// the GPUs'), in place and not, on all ranks and on one, in one memory and in several.
-#include <thread>
-
+// The rank program behind potrs as every front end runs it: with both panel methods (the CPU's, and
+// the GPUs' on either kind of device), in place and not, on all ranks and on one, in one memory and
+// in several.
 #include <gtest/gtest.h>
 
 #include "api/potrs_program.hpp"
-#include "device/cpu/backend.hpp"
 #include "jaxmg/matrix.hpp"
-#include "jaxmg/team.hpp"
+#include "kinds.hpp"
 #include "testing/host_matrix.hpp"
 #include "testing/matrices.hpp"
 #include "testing/residuals.hpp"
@@ -18,12 +16,8 @@ using jaxmg::conjugate;
 using jaxmg::index_t;
 using jaxmg::MatrixView;
 using jaxmg::real_t;
+using jaxmg::testing::Shared;
 using namespace jaxmg_testing;
-
-/// The CPU, with the panel method and the diagonal solves of a GPU.
-struct SubstitutingBackend : jaxmg::cpu::Backend {
-  static constexpr auto panel_method = jaxmg::PanelMethod::block_substitution;
-};
 
 struct Case {
   int ranks;
@@ -48,44 +42,37 @@ struct Outcome {
   std::vector<real_t<T>> logdet;
 };
 
-/// Runs the program on a thread a rank. Right-hand sides are rows inside: X^T = B^T M^-1.
-template <class B, jaxmg::Scalar T>
+/// Runs the program on a kind of device. Right-hand sides are rows inside: X^T = B^T M^-1.
+template <class Kind, jaxmg::Scalar T>
 Outcome<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c) {
-  const jaxmg::Team team = jaxmg::Team::cpu(c.ranks);
-  jaxmg::DistributedMatrix<T> matrix(team, c.n);
+  using B = typename Kind::Backend;
+  const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
+  jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
   distribute_lower(A, matrix);
   const jaxmg::CholeskyProblem problem{matrix.columns(), c.n,          c.ranks, c.tile, c.rhs,
                                        c.in_place,       c.on_one_rank};
-  const jaxmg::BackendTraits traits{B::panel_method, c.reads_peers_directly};
-  const std::size_t bytes = jaxmg::CholeskyWorkspace<T>::bytes(problem, traits);
 
-  HostMatrix<T> rows(c.rhs, c.n);
+  HostMatrix<T> transposed(c.rhs, c.n);
   for (index_t j = 0; j < c.n; ++j) {
-    for (index_t i = 0; i < c.rhs; ++i) rows(i, j) = rhs(j, i);
+    for (index_t i = 0; i < c.rhs; ++i) transposed(i, j) = rhs(j, i);
   }
+  Shared<Kind, T> rows(transposed);
   const auto count = static_cast<std::size_t>(c.ranks);
-  std::vector<HostMatrix<T>> X(count, HostMatrix<T>(c.rhs, c.n));
-  std::vector<std::vector<std::byte>> workspaces(count, std::vector<std::byte>(bytes));
-  Outcome<T> out{{}, std::vector<std::int32_t>(count), std::vector<real_t<T>>(count)};
+  std::vector<Shared<Kind, T>> X(count, Shared<Kind, T>(c.rhs, c.n));
+  typename Kind::template Vector<std::int32_t> info(count);
+  typename Kind::template Vector<real_t<T>> logdet(count);
+  std::vector<typename Kind::template Vector<std::byte>> workspaces(count);
 
-  jaxmg::TeamCall<B> call(c.ranks, {c.reads_peers_directly, std::chrono::seconds(60)});
-  const jaxmg::RankProgram<B> program = [&](jaxmg::Rank<B>& rank) {
+  Kind::run(setting, [&](jaxmg::Rank<B>& rank) {
     const auto p = static_cast<std::size_t>(rank.index());
+    workspaces[p].resize(jaxmg::CholeskyWorkspace<T>::bytes(problem, jaxmg::traits_of(rank)));
     jaxmg::potrs_program<B, T>(rank, problem,
-                               {matrix.shard(rank.index()), rows.view(), X[p].view(),
-                                &out.logdet[p], &out.info[p], workspaces[p].data()});
-  };
-  std::vector<std::exception_ptr> failures(count);
-  std::vector<std::thread> threads;
-  for (std::size_t p = 0; p < count; ++p) {
-    threads.emplace_back([&, p] {
-      jaxmg::cpu::Device device;
-      failures[p] = jaxmg::run_rank<B>(call, static_cast<int>(p), device, program);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& failure : failures) EXPECT_EQ(failure, nullptr);
-  for (const HostMatrix<T>& x : X) {
+                               {matrix.shard(rank.index()), rows.view(), X[p].view(), &logdet[p],
+                                &info[p], workspaces[p].data()});
+  });
+  Outcome<T> out{{}, {info.begin(), info.end()}, {logdet.begin(), logdet.end()}};
+  for (const Shared<Kind, T>& shared : X) {
+    const HostMatrix<T> x = shared.host();
     HostMatrix<T> columns(c.n, c.rhs);
     for (index_t j = 0; j < c.n; ++j) {
       for (index_t i = 0; i < c.rhs; ++i) columns(j, i) = x(i, j);
@@ -95,14 +82,12 @@ Outcome<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c
   return out;
 }
 
-template <class T>
-class PotrsProgram : public ::testing::Test {
+template <class P>
+class PotrsProgram : public jaxmg::testing::KindTest<typename P::Kind> {
  protected:
-  void SetUp() override { jaxmg::cpu::set_permits(2); }
-  void TearDown() override { jaxmg::set_cpu_chaos(0); }
-
   /// The program solves A^T x = b in this storage: M = A^T is what JAX's A is here.
   static void expect_solves(const Case& c, unsigned seed) {
+    using T = typename P::type;
     SCOPED_TRACE(::testing::Message() << c);
     const HostMatrix<T> M = make_matrix<T>({Kind::spd, c.n, 1e3, seed}).A;
     HostMatrix<T> A(c.n, c.n);
@@ -110,19 +95,21 @@ class PotrsProgram : public ::testing::Test {
       for (index_t i = 0; i < c.n; ++i) A(i, j) = M(j, i);
     }
     const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, seed + 1);
-    const auto check = [&](const Outcome<T>& out) {
-      for (std::size_t p = 0; p < out.X.size(); ++p) {
-        EXPECT_EQ(out.info[p], 0);
-        EXPECT_EQ(out.logdet[p], out.logdet[0]);
-        EXPECT_LT(solve_residual(A, out.X[p], b), 10);
-      }
-    };
-    check(solve<jaxmg::cpu::Backend, T>(M, b, c));
-    check(solve<SubstitutingBackend, T>(M, b, c));
+    const Outcome<T> out = solve<typename P::Kind, T>(M, b, c);
+    for (std::size_t p = 0; p < out.X.size(); ++p) {
+      EXPECT_EQ(out.info[p], 0);
+      EXPECT_EQ(out.logdet[p], out.logdet[0]);
+      EXPECT_LT(solve_residual(A, out.X[p], b), 10);
+    }
   }
 };
-using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
-TYPED_TEST_SUITE(PotrsProgram, Scalars);
+TYPED_TEST_SUITE(PotrsProgram, jaxmg::testing::OnAllKindsAndSubstituting,
+                 jaxmg::testing::KindNames);
+
+template <class P>
+class PotrsProgramOnCpu : public PotrsProgram<P> {};
+TYPED_TEST_SUITE(PotrsProgramOnCpu, jaxmg::testing::OnCpuAndSubstituting,
+                 jaxmg::testing::KindNames);
 
 TYPED_TEST(PotrsProgram, Solves) {
   for (const int ranks : {1, 2, 3, 4}) {
@@ -148,7 +135,7 @@ TYPED_TEST(PotrsProgram, SolvesOnOneRank) {
   }
 }
 
-TYPED_TEST(PotrsProgram, SolvesUnderChaos) {
+TYPED_TEST(PotrsProgramOnCpu, SolvesUnderChaos) {
   for (unsigned seed = 1; seed <= 6; ++seed) {
     jaxmg::set_cpu_chaos(seed, 300);
     this->expect_solves({3, 40, 5, 2, seed % 2 == 0, false, seed % 3 == 0}, seed);
@@ -157,19 +144,17 @@ TYPED_TEST(PotrsProgram, SolvesUnderChaos) {
 }
 
 TYPED_TEST(PotrsProgram, TellsAMatrixThatIsNotPositiveDefinite) {
-  using T = TypeParam;
+  using T = typename TypeParam::type;
   for (const bool on_one_rank : {false, true}) {
     const Case c{3, 40, 5, 2, false, on_one_rank, false};
     HostMatrix<T> M = make_matrix<T>({Kind::spd, c.n, 10, 1}).A;
     M(17, 17) = T(-1);
     const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, 2);
-    for (const Outcome<T>& out :
-         {solve<jaxmg::cpu::Backend, T>(M, b, c), solve<SubstitutingBackend, T>(M, b, c)}) {
-      for (std::size_t p = 0; p < out.X.size(); ++p) {
-        EXPECT_EQ(out.info[p], 18);
-        EXPECT_TRUE(std::isnan(out.logdet[p]));
-        for (const T& x : out.X[p].values()) EXPECT_TRUE(std::isnan(jaxmg::real_part(x)));
-      }
+    const Outcome<T> out = solve<typename TypeParam::Kind, T>(M, b, c);
+    for (std::size_t p = 0; p < out.X.size(); ++p) {
+      EXPECT_EQ(out.info[p], 18);
+      EXPECT_TRUE(std::isnan(out.logdet[p]));
+      for (const T& x : out.X[p].values()) EXPECT_TRUE(std::isnan(jaxmg::real_part(x)));
     }
   }
 }

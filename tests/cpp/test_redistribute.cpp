@@ -5,9 +5,8 @@
 
 #include "algorithms/redistribute/in_place.hpp"
 #include "algorithms/redistribute/out_of_place.hpp"
-#include "device/cpu/backend.hpp"
+#include "kinds.hpp"
 #include "layouts.hpp"
-#include "team/jobs.hpp"
 
 namespace jaxmg {
 namespace {
@@ -16,8 +15,8 @@ using testing::deal;
 using testing::describe;
 using testing::for_each_layout;
 using testing::full_sweep;
-using Backend = cpu::Backend;
-using CpuRank = Rank<Backend>;
+using testing::KindNames;
+using testing::KindTest;
 
 /// What stands at (row, column) of the matrix; exact in float.
 template <class T>
@@ -31,15 +30,17 @@ T value(index_t row, index_t column) {
 }
 
 /// All ranks' shards of one matrix, `columns` rows and n_loc columns each, with room below.
-template <class T>
+template <class Kind, class T>
 class Shards {
  public:
+  using Storage = typename Kind::template Vector<T>;
+
   /// What no value() is.
   static constexpr T untouched{-7};
 
   Shards(const BlockCyclic& layout, index_t ld) : rows_(layout.columns()), ld_(ld) {
     const auto elements = static_cast<std::size_t>(ld * layout.local_columns());
-    storage_.assign(static_cast<std::size_t>(layout.ranks()), std::vector<T>(elements, untouched));
+    storage_.assign(static_cast<std::size_t>(layout.ranks()), Storage(elements, untouched));
     local_columns_ = layout.local_columns();
   }
 
@@ -62,7 +63,7 @@ class Shards {
  private:
   index_t rows_, ld_;
   index_t local_columns_ = 0;
-  std::vector<std::vector<T>> storage_;
+  std::vector<Storage> storage_;
 };
 
 std::vector<ColumnPlace> block_places(const BlockCyclic& layout) {
@@ -74,58 +75,55 @@ std::vector<ColumnPlace> block_places(const BlockCyclic& layout) {
   return places;
 }
 
-TeamOptions memory(bool reads_peers_directly) {
-  TeamOptions options;
-  options.reads_peers_directly = reads_peers_directly;
-  return options;
-}
-
 enum class Direction { forward, back };
 
-template <class T>
+template <class Kind, class T>
 void check_out_of_place(const BlockCyclic& layout, Direction direction, Rows rows, bool direct) {
+  using Backend = typename Kind::Backend;
+  const testing::Setting setting{layout.ranks(), layout.tile(), direct};
   const std::vector<ColumnPlace> block = block_places(layout), cyclic = deal(layout);
   const bool forward = direction == Direction::forward;
   const std::vector<ColumnPlace>& to = forward ? cyclic : block;
-  Shards<T> source(layout, layout.columns() + 1), target(layout, layout.columns() + 2);
+  Shards<Kind, T> source(layout, layout.columns() + 1), target(layout, layout.columns() + 2);
   source.fill(forward ? block : cyclic);
-  run_team(
-      layout.ranks(),
-      [&](CpuRank& rank) {
-        const MatrixView<T> from = source.of(rank.index()), into = target.of(rank.index());
-        if (forward) {
-          block_to_cyclic<Backend, T>(rank, layout, from, into, rows);
-        } else {
-          cyclic_to_block<Backend, T>(rank, layout, from, into, rows);
-        }
-      },
-      memory(direct));
+  Kind::run(setting, [&](Rank<Backend>& rank) {
+    const MatrixView<T> from = source.of(rank.index()), into = target.of(rank.index());
+    if (forward) {
+      block_to_cyclic<Backend, T>(rank, layout, from, into, rows);
+    } else {
+      cyclic_to_block<Backend, T>(rank, layout, from, into, rows);
+    }
+  });
   for (index_t column = 0; column < layout.columns(); ++column) {
     // Rows of the tile above the diagonal may travel along.
     const index_t needed = rows == Rows::all ? 0 : column;
     const index_t allowed =
         rows == Rows::all ? 0 : std::max<index_t>(column - layout.tile() + 1, 0);
     for (index_t i = 0; i < target.ld(); ++i) {
+      constexpr T untouched = Shards<Kind, T>::untouched;
       const T got = target.at(i, to[static_cast<std::size_t>(column)]);
       const bool counts = i < layout.order() && column < layout.order();
       if (counts && i >= needed) {
         ASSERT_EQ(got, value<T>(i, column)) << i << ", " << column << " of " << describe(layout);
       } else if (!counts || i < allowed) {
-        ASSERT_EQ(got, Shards<T>::untouched) << i << ", " << column << " of " << describe(layout);
+        ASSERT_EQ(got, untouched) << i << ", " << column << " of " << describe(layout);
       }
     }
   }
 }
 
-template <class T>
+template <class Kind, class T>
 void check_in_place(const BlockCyclic& layout, bool direct) {
+  using Backend = typename Kind::Backend;
+  const testing::Setting setting{layout.ranks(), layout.tile(), direct};
   const std::vector<ColumnPlace> block = block_places(layout), cyclic = deal(layout);
-  Shards<T> matrix(layout, layout.columns() + 3), staging = matrix, expected = matrix;
+  Shards<Kind, T> matrix(layout, layout.columns() + 3), staging = matrix, expected = matrix;
   matrix.fill(block);
-  std::vector<std::vector<T>> stagings(
+  using Staging = typename Kind::template Vector<T>;
+  std::vector<Staging> stagings(
       static_cast<std::size_t>(layout.ranks()),
-      std::vector<T>(static_cast<std::size_t>(layout.columns() * staging_columns(layout))));
-  const auto permute = [&](CpuRank& rank, std::vector<Cycle> cycles) {
+      Staging(static_cast<std::size_t>(layout.columns() * staging_columns(layout))));
+  const auto permute = [&](Rank<Backend>& rank, std::vector<Cycle> cycles) {
     const MatrixView<T> own_staging(stagings[static_cast<std::size_t>(rank.index())].data(),
                                     layout.columns(), staging_columns(layout), layout.columns());
     permute_in_place<Backend, T>(rank, layout, std::move(cycles), matrix.of(rank.index()),
@@ -141,55 +139,59 @@ void check_in_place(const BlockCyclic& layout, bool direct) {
       }
     }
   };
-  run_team(
-      layout.ranks(), [&](CpuRank& rank) { permute(rank, block_to_cyclic_cycles(layout)); },
-      memory(direct));
+  Kind::run(setting, [&](Rank<Backend>& rank) { permute(rank, block_to_cyclic_cycles(layout)); });
   check(cyclic);
-  run_team(
-      layout.ranks(), [&](CpuRank& rank) { permute(rank, cyclic_to_block_cycles(layout)); },
-      memory(direct));
+  Kind::run(setting, [&](Rank<Backend>& rank) { permute(rank, cyclic_to_block_cycles(layout)); });
   check(block);
   // Both in one call, without a pause between.
-  run_team(
-      layout.ranks(),
-      [&](CpuRank& rank) {
-        permute(rank, block_to_cyclic_cycles(layout));
-        permute(rank, cyclic_to_block_cycles(layout));
-      },
-      memory(direct));
+  Kind::run(setting, [&](Rank<Backend>& rank) {
+    permute(rank, block_to_cyclic_cycles(layout));
+    permute(rank, cyclic_to_block_cycles(layout));
+  });
   check(block);
 }
 
-template <class T>
+template <class Kind, class T>
 void check_all(const BlockCyclic& layout, bool direct) {
   for (const Rows rows : {Rows::all, Rows::from_diagonal}) {
-    check_out_of_place<T>(layout, Direction::forward, rows, direct);
-    check_out_of_place<T>(layout, Direction::back, rows, direct);
+    check_out_of_place<Kind, T>(layout, Direction::forward, rows, direct);
+    check_out_of_place<Kind, T>(layout, Direction::back, rows, direct);
   }
-  check_in_place<T>(layout, direct);
+  check_in_place<Kind, T>(layout, direct);
 }
 
-TEST(Redistribute, AllSmallLayouts) {
+template <class Kind>
+class Redistribute : public KindTest<Kind> {};
+TYPED_TEST_SUITE(Redistribute, testing::Kinds, KindNames);
+
+TYPED_TEST(Redistribute, AllSmallLayouts) {
   const index_t widest = full_sweep() ? 24 : 12;
   for_each_layout(widest, 4, [](const BlockCyclic& full) {
     for (const index_t order : {full.columns(), full.columns() - 1, full.columns() / 2}) {
       if (order < 0) continue;
       const BlockCyclic layout(full.columns(), full.ranks(), full.tile(), order);
-      check_all<float>(layout, order % 2 == 0);
+      check_all<TypeParam, float>(layout, order % 2 == 0);
     }
     return !::testing::Test::HasFailure();
   });
 }
 
-template <class T>
-class RedistributeRandomly : public ::testing::Test {
- protected:
-  void TearDown() override { cpu::set_chaos({}); }
-};
-using Scalars = ::testing::Types<float, double, std::complex<float>, std::complex<double>>;
-TYPED_TEST_SUITE(RedistributeRandomly, Scalars);
+TYPED_TEST(Redistribute, BatchesOfCyclesTurnOneAfterTheOther) {
+  set_cpu_chaos(3, 20);
+  for (const BlockCyclic& layout : {BlockCyclic(4 * 64, 4, 1), BlockCyclic(8 * 16, 8, 2)}) {
+    const auto batches =
+        staging_plan(block_to_cyclic_cycles(layout), layout, staging_columns(layout));
+    EXPECT_GT(batches.size(), 2u);
+    check_in_place<TypeParam, double>(layout, true);
+  }
+}
 
-TYPED_TEST(RedistributeRandomly, GivesTheDefinitionUnderChaos) {
+template <class P>
+class RedistributeRandomly : public KindTest<typename P::Kind> {};
+TYPED_TEST_SUITE(RedistributeRandomly, testing::OnAllKinds, KindNames);
+
+/// On the CPU under chaos.
+TYPED_TEST(RedistributeRandomly, GivesTheDefinition) {
   std::mt19937 random(17);
   const auto pick = [&random](index_t low, index_t high) {
     return std::uniform_int_distribution<index_t>(low, high)(random);
@@ -199,20 +201,10 @@ TYPED_TEST(RedistributeRandomly, GivesTheDefinitionUnderChaos) {
     const auto ranks = static_cast<int>(pick(1, 8));
     const index_t local = pick(1, 12);
     const index_t tile = pick(1, local + 1), order = pick(0, ranks * local);
-    cpu::set_chaos({seed, 20});
-    check_all<TypeParam>({ranks * local, ranks, tile, order}, seed % 2 == 0);
+    set_cpu_chaos(seed, 20);
+    check_all<typename TypeParam::Kind, typename TypeParam::type>(
+        {ranks * local, ranks, tile, order}, seed % 2 == 0);
   }
-}
-
-TEST(Redistribute, BatchesOfCyclesTurnOneAfterTheOther) {
-  cpu::set_chaos({3, 20});
-  for (const BlockCyclic& layout : {BlockCyclic(4 * 64, 4, 1), BlockCyclic(8 * 16, 8, 2)}) {
-    const auto batches =
-        staging_plan(block_to_cyclic_cycles(layout), layout, staging_columns(layout));
-    EXPECT_GT(batches.size(), 2u);
-    check_in_place<double>(layout, true);
-  }
-  cpu::set_chaos({});
 }
 
 }  // namespace

@@ -1,0 +1,178 @@
+// The kinds of devices that one test text runs on. A typed test's parameter is a Kind, or a kind
+// and a scalar type: On<Kind, T>. A suite's name has "Cuda" in it where it runs on GPUs, and is
+// skipped where there is none.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/public/engine.hpp"
+#include "testing/setting.hpp"
+
+namespace jaxmg::testing {
+
+using jaxmg_testing::Setting;
+
+/// CPU ranks.
+struct Cpu {
+  using Backend = cpu::Backend;
+  template <class T>
+  using Vector = std::vector<T>;
+  static constexpr const char* name = "Cpu";
+
+  static bool is_here() { return true; }
+  static Team team(const Setting& setting) { return jaxmg_testing::cpu_team(setting); }
+  static std::unique_ptr<cpu::Device> device() { return std::make_unique<cpu::Device>(); }
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    with_engine(team(setting), [&]<class Engine>(const Engine& engine) {
+      if constexpr (std::is_same_v<typename Engine::Backend, Backend>) engine.run(program);
+    });
+  }
+};
+
+/// CPU ranks that do what GPUs do where a backend has a choice.
+struct Substituting : Cpu {
+  struct Backend : cpu::Backend {
+    static constexpr auto panel_method = PanelMethod::block_substitution;
+  };
+  static_assert(jaxmg::Backend<Backend>);
+  static constexpr const char* name = "Substituting";
+
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    TeamCall<Backend> call(setting.ranks, {setting.reads_peers_directly, std::chrono::seconds(60)});
+    std::vector<std::exception_ptr> failures(static_cast<std::size_t>(setting.ranks));
+    std::vector<std::thread> threads;
+    cpu::set_permits(2);
+    for (int p = 0; p < setting.ranks; ++p) {
+      threads.emplace_back([&, p] {
+        cpu::Device device;
+        failures[static_cast<std::size_t>(p)] = run_rank<Backend>(call, p, device, program);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::exception_ptr& failure : failures) {
+      if (failure) std::rethrow_exception(failure);
+    }
+  }
+};
+
+#ifdef JAXMG_WITH_CUDA
+/// Memory that host and GPUs see alike, once the GPU's work is done.
+template <class T>
+struct ManagedAllocator {
+  using value_type = T;
+  ManagedAllocator() = default;
+  template <class U>
+  ManagedAllocator(const ManagedAllocator<U>&) {}  // NOLINT(google-explicit-constructor)
+
+  T* allocate(std::size_t count) {
+    void* memory = nullptr;
+    JAXMG_CUDA(cudaMallocManaged(&memory, count * sizeof(T), cudaMemAttachGlobal));
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, std::size_t) { cudaFree(memory); }
+  bool operator==(const ManagedAllocator&) const { return true; }
+};
+
+/// Ranks on all GPUs that there are, in turn.
+struct Cuda {
+  using Backend = cuda::Backend;
+  template <class T>
+  using Vector = std::vector<T, ManagedAllocator<T>>;
+  static constexpr const char* name = "Cuda";
+
+  static bool is_here() { return cuda_device_count() > 0; }
+  static Team team(const Setting& setting) { return jaxmg_testing::cuda_team(setting); }
+  static std::unique_ptr<cuda::Device> device() { return std::make_unique<cuda::Device>(0); }
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    with_engine(team(setting), [&]<class Engine>(const Engine& engine) {
+      if constexpr (std::is_same_v<typename Engine::Backend, Backend>) engine.run(program);
+    });
+  }
+};
+#endif
+
+/// A kind of device and a scalar type.
+template <class Kind_, class T>
+struct On {
+  using Kind = Kind_;
+  using type = T;
+};
+
+#define JAXMG_ON_ALL_SCALARS(Kind) \
+  On<Kind, float>, On<Kind, double>, On<Kind, std::complex<float>>, On<Kind, std::complex<double>>
+
+using OnCpu = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu)>;
+using OnCpuAndSubstituting =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting)>;
+#ifdef JAXMG_WITH_CUDA
+using Kinds = ::testing::Types<Cpu, Cuda>;
+using OnAllKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Cuda)>;
+using OnSubstitutingKinds =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting), JAXMG_ON_ALL_SCALARS(Cuda)>;
+using OnAllKindsAndSubstituting =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
+                     JAXMG_ON_ALL_SCALARS(Cuda)>;
+#else
+using Kinds = ::testing::Types<Cpu>;
+using OnAllKinds = OnCpu;
+using OnSubstitutingKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting)>;
+using OnAllKindsAndSubstituting = OnCpuAndSubstituting;
+#endif
+
+/// For TYPED_TEST_SUITE: Cpu, or CudaDouble.
+struct KindNames {
+  template <class P>
+  static std::string GetName(int) {
+    if constexpr (requires { P::name; }) {
+      return P::name;
+    } else {
+      constexpr const char* scalars[] = {"Float", "Double", "ComplexFloat", "ComplexDouble"};
+      return std::string(P::Kind::name) + scalars[static_cast<int>(dtype_of<typename P::type>())];
+    }
+  }
+};
+
+/// Skipped where there is no such device. No random scheduling is left behind.
+template <class Kind>
+class KindTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Kind::is_here()) GTEST_SKIP() << "no GPU";
+  }
+  void TearDown() override { set_cpu_chaos(0); }
+};
+
+/// The factor of A on a team of P's kind.
+template <class P, Scalar T>
+CholeskyFactor<T> factor(const jaxmg_testing::HostMatrix<T>& A, const Setting& setting) {
+  return jaxmg_testing::factor_on(P::Kind::team(setting), A, setting.tile);
+}
+
+/// A copy of host data that a kind's devices can work on.
+template <class Kind, Scalar T>
+class Shared {
+ public:
+  explicit Shared(const jaxmg_testing::HostMatrix<T>& host)
+      : rows_(host.rows()),
+        cols_(host.cols()),
+        values_(host.values().begin(), host.values().end()) {}
+  Shared(index_t rows, index_t cols) : Shared(jaxmg_testing::HostMatrix<T>(rows, cols)) {}
+
+  MatrixView<T> view() { return {values_.data(), rows_, cols_, rows_}; }
+  jaxmg_testing::HostMatrix<T> host() const {
+    jaxmg_testing::HostMatrix<T> copy(rows_, cols_);
+    std::copy(values_.begin(), values_.end(), copy.view().data);
+    return copy;
+  }
+
+ private:
+  index_t rows_, cols_;
+  typename Kind::template Vector<T> values_;
+};
+
+}  // namespace jaxmg::testing
