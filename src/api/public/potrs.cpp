@@ -52,7 +52,7 @@ void potrs(const CholeskyFactor<T>& factor, MatrixView<T> b) {
       B::template conj_transpose<T>(panel, work.columns, work.X);
       forward_substitution<B, T>(rank, layout, mine, inverses, work.X, work.U, work.X);
       backward_substitution<B, T>(rank, layout, mine, inverses, work.U, work.X);
-      rank.barrier(panel);  // everybody has read b
+      rank.barrier(panel);  // everybody has read b, and rank 0's U
       if (rank.index() != 0) return;
       B::template fill<std::int32_t>(panel, factor.info(), {work.info, 1, 1, 1});
       B::template conj_transpose<T>(panel, work.X, work.columns);
