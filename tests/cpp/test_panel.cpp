@@ -88,8 +88,9 @@ HostMatrix<T> by_block_substitution(const Problem<T>& problem) {
   const HostMatrix<T> L11 = with_nan_above(problem.L11);
   HostMatrix<T> W = problem.A21, lower(width, width), inverses(s, width), solution(rows, s);
   jaxmg::cpu::Queue queue(jaxmg::Priority::normal);
-  jaxmg::block_substitution<Backend, T>(queue, L11.view(), W.view(),
-                                        {lower.view(), inverses.view(), solution.view()});
+  const jaxmg::SubstitutionWork<T> work{lower.view(), inverses.view(), solution.view()};
+  jaxmg::prepare_substitution<Backend, T>(queue, L11.view(), work);
+  jaxmg::block_substitution<Backend, T>(queue, W.view(), work);
   queue.synchronize();
   return W;
 }

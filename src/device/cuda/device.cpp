@@ -132,7 +132,7 @@ Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
     context_->ordinal = ordinal;
     // What a rank takes: made here, before ranks meet, since creation may block on the device.
     context_->lanes[static_cast<int>(Priority::normal)].push_back(make_lane(Priority::normal));
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
       context_->lanes[static_cast<int>(Priority::high)].push_back(make_lane(Priority::high));
     }
   }
