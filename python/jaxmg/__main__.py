@@ -9,10 +9,16 @@ from collections.abc import Sequence
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    from ._library import engines
     from .bench.environment import as_text, describe_environment
 
     environment = describe_environment()
-    print(json.dumps(environment, indent=1) if arguments.json else as_text(environment))
+    if arguments.json:
+        print(json.dumps(environment | {"engines": engines()}, indent=1))
+        return 0
+    print(as_text(environment))
+    for platform, there in engines().items():
+        print(f"engine    {platform}: {there}")
     return 0
 
 
@@ -49,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jaxmg", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    info = commands.add_parser("info", help="show versions, processor, BLAS and devices")
+    info = commands.add_parser("info", help="show versions, processor, BLAS, devices and engines")
     info.add_argument("--json", action="store_true", help="as JSON, for bug reports")
     info.set_defaults(run=_info)
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <iostream>
 #include <mutex>
+#include <utility>
 
 namespace jaxmg::cuda {
 namespace {
@@ -71,9 +72,8 @@ void Lane::reserve(std::size_t device_bytes, std::size_t host_bytes) {
     solver_host.resize(host_bytes);
   }
   if (device_bytes <= solver_bytes) return;
-  JAXMG_CUDA(cudaFree(solver_workspace));  // waits for the device
-  solver_workspace = nullptr;
   solver_bytes = 0;
+  JAXMG_CUDA(cudaFree(std::exchange(solver_workspace, nullptr)));  // waits for the device
   JAXMG_CUDA(cudaMalloc(&solver_workspace, device_bytes));
   solver_bytes = device_bytes;
 }

@@ -290,11 +290,29 @@ __global__ void round_kernel(const double* sum, R* rounded) {
   *rounded = static_cast<R>(*sum);
 }
 
-__global__ void check_seat_kernel(const std::int32_t* rank, const std::int32_t* group,
-                                  std::int32_t expected_rank, std::int32_t expected_group,
-                                  std::int32_t* info) {
-  if (*rank != expected_rank || *group != expected_group) *info = -1;
+template <class D>
+__global__ void fill_unless_equal_kernel(Pair pair, std::int32_t first, std::int32_t second,
+                                         D value, Window<D> dst) {
+  if (*pair.first == first && *pair.second == second) return;
+  const index_t step = static_cast<index_t>(gridDim.x) * blockDim.x;
+  for (index_t e = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       e < dst.rows * dst.cols; e += step) {
+    dst(e % dst.rows, e / dst.rows) = value;
+  }
 }
+
+__device__ unsigned long long nanoseconds() {
+  unsigned long long now = 0;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
+__global__ void spin_kernel(unsigned long long duration) {
+  const unsigned long long begin = nanoseconds();
+  while (nanoseconds() - begin < duration) __nanosleep(1000);
+}
+
+__global__ void trap_kernel() { asm("trap;"); }
 
 }  // namespace
 
@@ -344,10 +362,23 @@ void launch_round(cudaStream_t stream, const double* sum, R* rounded) {
   JAXMG_CUDA(cudaGetLastError());
 }
 
-void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
-                       std::int32_t expected_rank, std::int32_t expected_group,
-                       std::int32_t* info) {
-  check_seat_kernel<<<1, 1, 0, stream>>>(rank, group, expected_rank, expected_group, info);
+template <class T>
+void launch_fill_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
+                              std::int32_t second, T value, MatrixView<T> dst) {
+  if (dst.empty()) return;
+  const auto v = *reinterpret_cast<const device_t<T>*>(&value);
+  fill_unless_equal_kernel<<<blocks_for(dst), threads, 0, stream>>>(pair, first, second, v,
+                                                                    window(dst));
+  JAXMG_CUDA(cudaGetLastError());
+}
+
+void launch_spin(cudaStream_t stream, unsigned microseconds) {
+  spin_kernel<<<1, 1, 0, stream>>>(1000ULL * microseconds);
+  JAXMG_CUDA(cudaGetLastError());
+}
+
+void launch_trap(cudaStream_t stream) {
+  trap_kernel<<<1, 1, 0, stream>>>();
   JAXMG_CUDA(cudaGetLastError());
 }
 
@@ -363,12 +394,16 @@ void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std:
   template void launch_invert_small_blocks(cudaStream_t, MatrixView<const T>, index_t,      \
                                            MatrixView<T>);                                  \
   template void launch_zero_above(cudaStream_t, index_t, MatrixView<T>);                    \
+  template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, T, \
+                                         MatrixView<T>);                                    \
   template void launch_add_logdet(cudaStream_t, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
 template void launch_fill(cudaStream_t, std::int32_t, MatrixView<std::int32_t>);
+template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, std::int32_t,
+                                       MatrixView<std::int32_t>);
 template void launch_round(cudaStream_t, const double*, float*);
 template void launch_round(cudaStream_t, const double*, double*);
 
