@@ -85,7 +85,7 @@ def _load_cuda() -> ctypes.CDLL | str:
     if importlib.util.find_spec("jax_cuda13_plugin") is None:
         found = importlib.util.find_spec("jax_cuda12_plugin") is not None
         other = ", and found that of CUDA 12" if found else ""
-        return f'it needs JAX\'s CUDA 13 plugin{other}; pip install "jax[cuda13]"'
+        return f'it needs the CUDA 13 plugin of JAX{other}; pip install "jax[cuda13]"'
     path = _directory() / "libjaxmg_cu13.so"
     if not path.exists():
         return (

@@ -314,8 +314,8 @@ except RuntimeError as error:
     ("case", "reason"),
     [
         ("not asked for", r"JAX_PLATFORMS=cpu leaves GPUs out"),
-        ("no plugin", r'it needs JAX\'s CUDA 13 plugin; pip install "jax\[cuda13\]"'),
-        ("CUDA 12", r"CUDA 13 plugin, and found that of CUDA 12; pip install"),
+        ("no plugin", r'it needs the CUDA 13 plugin of JAX; pip install "jax\[cuda13\]"'),
+        ("CUDA 12", r"CUDA 13 plugin of JAX, and found that of CUDA 12; pip install"),
         ("not built", r"built without it: \S+libjaxmg_cu13.so is not there; install it again"),
         (
             "broken",
