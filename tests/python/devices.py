@@ -11,6 +11,8 @@ from jaxmg import _library
 
 PLATFORM = os.environ.get("JAXMG_TEST_PLATFORM", "cpu")
 DEVICES = jax.device_count()
+if jax.devices()[0].platform != {"cpu": "cpu", "cuda": "gpu"}[PLATFORM]:
+    raise RuntimeError(f"JAXMG_TEST_PLATFORM={PLATFORM}, but JAX has {jax.devices()}")
 
 cpu_only = pytest.mark.skipif(PLATFORM != "cpu", reason="about CPU devices")
 
