@@ -2,7 +2,16 @@
 # nvcc was found. cuBLAS and cuSOLVER are not bundled: they are found where JAX's own nvidia wheels
 # have them, beside the package, or on the system.
 enable_language(CUDA)
-find_package(CUDAToolkit 13 REQUIRED)
+# The libraries of this nvcc's own toolkit, not those that the system has in /usr/local/lib. NVIDIA's
+# wheels have libcublas.so.13, but no libcublas.so. (librt is the system's.)
+find_library(CUDAToolkit_rt_LIBRARY rt)
+block()
+    set(CMAKE_FIND_USE_CMAKE_SYSTEM_PATH OFF)
+    set(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH OFF)
+    list(APPEND CMAKE_FIND_LIBRARY_SUFFIXES .so.13 .so.12)
+    find_package(CUDAToolkit 13 REQUIRED)
+    find_library(CUDA_cusolverMg_LIBRARY cusolverMg HINTS ${CUDAToolkit_LIBRARY_DIR})
+endblock()
 
 set(JAXMG_CUDA_ARCHITECTURES
     "80-real;90-real;100-real;120"
