@@ -460,7 +460,7 @@ with open(options["--json"], "w") as file:
     for n in orders:
         file.write(json.dumps({
             "routine": "potrf", "type": options["--type"], "n": n, "tile": 256,
-            "seconds": [8.0, 1.0, 3.0], "checks": {"factor": {"value": 0.25, "bound": 1}},
+            "seconds": [8.0, 1.0, 3.0], "checks": {"factor": {"value": 0.25, "bound": 1}, "logdet": {"value": 0.5, "bound": 1}},
             "checked": True, "passed": True,
         }) + "\\n")
 """
@@ -508,6 +508,7 @@ def test_programs(suite_of, folder_of):
 
     (factor,) = of_series(rows, 1, "jaxmg")
     assert (factor["routine"], factor["n"], factor["tile"]) == ("potrf", 64, 256)
+    assert factor["residual"] == 0.25
     assert factor["warmup_seconds"] == [8]
     assert factor["seconds"] == [1, 3]
     assert factor["gflops"] == pytest.approx(64**3 / 3 / 2 / 1e9)
