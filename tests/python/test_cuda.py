@@ -4,6 +4,7 @@ JAXMG_TEST_PLATFORM=cuda runs these and the other tests on all GPUs of the host.
 """
 
 import ctypes
+import os
 import subprocess
 import sys
 import textwrap
@@ -216,16 +217,31 @@ def test_a_rank_that_is_too_late(rank, mesh, monkeypatch):
     assert works(mesh)
 
 
+def run_python(code, **variables):
+    """A new process on the same GPUs, which may be lost to it; returns what it printed."""
+    preamble = """
+        import os, jax, jaxmg
+        import jax.numpy as jnp, numpy as np
+        from jax.sharding import PartitionSpec as P
+        from jaxmg import _library
+        jax.config.update("jax_enable_x64", True)
+        mesh = jax.make_mesh((jax.device_count(),), ("x",))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(preamble) + textwrap.dedent(code)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    return done.stdout
+
+
 def test_a_device_that_is_lost():
     """A trap makes the GPU unusable for its process: the message says what to do."""
-    code = """
-        import os, sys
-        import jax, numpy as np
-        jax.config.update("jax_enable_x64", True)
-        import jaxmg
-        from jaxmg import _library
-        from jax.sharding import PartitionSpec as P
-        mesh = jax.make_mesh((jax.device_count(),), ("x",))
+    told = run_python(
+        """
         n = 64 * jax.device_count()
         def solve():
             return jaxmg.potrs(2 * np.eye(n), np.ones(n), 16, mesh, P("x", None))
@@ -237,16 +253,41 @@ def test_a_device_that_is_lost():
             print(error, flush=True)
             os._exit(0)
         os._exit(1)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=240,
+        """
     )
-    assert "must be restarted" in done.stdout, done.stdout + done.stderr[-4000:]
-    assert f"rank {DEVICES - 1} of {DEVICES} failed" in done.stdout
-    assert done.returncode == 0
+    assert f"rank {DEVICES - 1} of {DEVICES} failed" in told
+    assert "must be restarted" in told
+
+
+def test_xla_has_no_memory_on_one_device():
+    """The call never begins there. The others give up when they have waited long enough."""
+    told = run_python(
+        """
+        n, last = 8192, jax.devices()[-1]
+        a = jax.jit(lambda: 2 * jnp.eye(n), out_shardings=jax.NamedSharding(mesh, P("x", None)))()
+        def solve():
+            return np.asarray(jaxmg.potrs(a, np.ones(n), 512, mesh, P("x", None)))
+        assert np.all(solve() == 0.5)
+        taken = []
+        for size in (2**30, 2**26, 2**24):
+            try:
+                while True:
+                    taken.append(jnp.zeros(size, np.uint8, device=last).block_until_ready())
+            except jax.errors.JaxRuntimeError as error:
+                assert "RESOURCE_EXHAUSTED" in str(error)
+        try:
+            solve()
+        except jax.errors.JaxRuntimeError as error:
+            print(error, flush=True)
+        del taken
+        assert np.all(solve() == 0.5)
+        print("the next call works")
+        """,
+        JAXMG_TIMEOUT="4",
+        XLA_PYTHON_CLIENT_MEM_FRACTION=".1",
+    )
+    assert "RESOURCE_EXHAUSTED" in told or "did not come within" in told
+    assert told.endswith("the next call works\n")
 
 
 # ---- Nothing is left behind --------------------------------------------------------------------
