@@ -245,7 +245,7 @@ def test_a_device_that_is_lost():
         n = 64 * jax.device_count()
         def solve():
             return jaxmg.potrs(2 * np.eye(n), np.ones(n), 16, mesh, P("x", None))
-        assert np.all(np.asarray(solve()) == 0.5)
+        assert np.allclose(solve(), 0.5)
         _library.inject_cuda_fault(jax.device_count() - 1, "trap")
         try:
             jax.block_until_ready(solve())
@@ -267,7 +267,7 @@ def test_xla_has_no_memory_on_one_device():
         a = jax.jit(lambda: 2 * jnp.eye(n), out_shardings=jax.NamedSharding(mesh, P("x", None)))()
         def solve():
             return np.asarray(jaxmg.potrs(a, np.ones(n), 512, mesh, P("x", None)))
-        assert np.all(solve() == 0.5)
+        assert np.allclose(solve(), 0.5)
         taken = []
         for size in (2**30, 2**26, 2**24):
             try:
@@ -280,7 +280,7 @@ def test_xla_has_no_memory_on_one_device():
         except jax.errors.JaxRuntimeError as error:
             print(error, flush=True)
         del taken
-        assert np.all(solve() == 0.5)
+        assert np.allclose(solve(), 0.5)
         print("the next call works")
         """,
         JAXMG_TIMEOUT="4",
