@@ -2,6 +2,9 @@
 // stream gets there.
 #pragma once
 
+#include <exception>
+#include <optional>
+
 #include "call.hpp"
 #include "cuda/fault.hpp"
 #include "cuda/meet.hpp"

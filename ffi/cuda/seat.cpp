@@ -64,6 +64,11 @@ void forget_seats() {
   seats().known.clear();
 }
 
+void swap_seats() {
+  std::unique_lock lock(seats().mutex);
+  for (auto& [site, seat] : seats().known) seat.rank ^= 1;
+}
+
 namespace {
 
 xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, xf::Dictionary) {

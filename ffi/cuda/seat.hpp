@@ -28,4 +28,8 @@ void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuf
 /// Forgets all seats: an executable was made, and may have the addresses of one that is gone.
 void forget_seats();
 
+/// For tests: from now on takes each device for its neighbour, at the call sites known so far: rank
+/// 0 for 1, 2 for 3, and the other way round.
+void swap_seats();
+
 }  // namespace jaxmg::ffi

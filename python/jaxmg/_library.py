@@ -162,6 +162,13 @@ def set_cuda_chaos(seed: int, max_delay_us: int = 0) -> None:
     cuda.jaxmg_set_cuda_chaos(seed, max_delay_us)
 
 
+def swap_cuda_seats() -> None:
+    """For tests: calls that have run before mistake each GPU for its neighbour, or no longer."""
+    cuda = cuda_library()
+    assert cuda is not None
+    cuda.jaxmg_swap_cuda_seats()
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The CPU library, ready for use."""
