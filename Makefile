@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
+# For `make cuda`: what the kernels are compiled for; CMake's own default if empty.
+CUDA_ARCHITECTURES ?=
 
 VENV := .venv
+VENV_CUDA := .venv-cuda
 BUILD := build
 DIST := dist
 
@@ -46,6 +49,7 @@ $(STAMPS)/%.txt: pyproject.toml scripts/requirements.py $(STAMPS)/venv
 GROUPS_OF_tools := build
 GROUPS_OF_packages := dependencies test bench plot
 GROUPS_OF_lint := lint
+GROUPS_OF_cuda := cuda
 
 $(STAMPS)/%: $(STAMPS)/%.txt
 	$(PIP_INSTALL) --requirement $<
@@ -67,6 +71,23 @@ $(BUILD)/.configured-with-tests: $(BUILD)/.configured
 
 .PHONY: build
 build: $(BUILD)/.configured  ## Build everything in build/ that the libraries at hand allow (default)
+	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS)
+
+# NVIDIA's nvcc and libraries, 1.7 GB, in an environment of their own.
+$(VENV_CUDA)/.installed: $(STAMPS)/cuda.txt
+	$(PYTHON) -m venv --clear $(VENV_CUDA)
+	$(VENV_CUDA)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# A build tree that has another nvcc is configured afresh, since CMake cannot change it.
+.PHONY: cuda
+cuda: $(VENV_CUDA)/.installed $(STAMPS)/tools  ## Build everything in build/, the CUDA engine with PyPI's nvcc
+	nvcc=$$(ls $(CURDIR)/$(VENV_CUDA)/lib/python3*/site-packages/nvidia/cu13/bin/nvcc) || exit; \
+	other=$$(sed -n 's|^CMAKE_CUDA_COMPILER:[A-Z]*=\(/.*\)|\1|p' $(BUILD)/CMakeCache.txt 2>/dev/null | \
+	  grep -vFx "$$nvcc"); \
+	$(IN_VENV) cmake $${other:+--fresh} --preset dev -D JAXMG_CUDA=13 -D CMAKE_CUDA_COMPILER="$$nvcc" \
+	  $(if $(CUDA_ARCHITECTURES),-D JAXMG_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)",-U JAXMG_CUDA_ARCHITECTURES)
+	@touch $(BUILD)/.configured
 	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS)
 
 .PHONY: tester

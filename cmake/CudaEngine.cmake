@@ -1,7 +1,16 @@
 # The CUDA engine, compiled once for CUDA 13: part of libjaxmg_cu13.so, of the C++ library and of its
 # tests. Included where it is wanted and an nvcc was found.
 enable_language(CUDA)
-find_package(CUDAToolkit 13 REQUIRED)
+# The libraries of this nvcc's own toolkit, not those that the system has in /usr/local/lib. NVIDIA's
+# wheels have libcublas.so.13, but no libcublas.so. (librt is the system's.)
+find_library(CUDAToolkit_rt_LIBRARY rt)
+block(PROPAGATE CUDAToolkit_LIBRARY_DIR)
+    set(CMAKE_FIND_USE_CMAKE_SYSTEM_PATH OFF)
+    set(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH OFF)
+    list(APPEND CMAKE_FIND_LIBRARY_SUFFIXES .so.13 .so.12)
+    find_package(CUDAToolkit 13 REQUIRED)
+    find_library(CUDA_cusolverMg_LIBRARY cusolverMg HINTS ${CUDAToolkit_LIBRARY_DIR})
+endblock()
 
 set(JAXMG_CUDA_ARCHITECTURES
     "80-real;90-real;100-real;120"

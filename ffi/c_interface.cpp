@@ -4,9 +4,9 @@
 #include <string>
 
 #include "api/cholesky_plan.hpp"
-#include "call.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
+#include "join.hpp"
 #include "team/mailbox.hpp"
 
 namespace {

@@ -1,25 +1,20 @@
 #include "call.hpp"
 
-#include <atomic>
 #include <exception>
 #include <new>
 
 namespace jaxmg::ffi {
-namespace {
 
-std::atomic<int> faulty_rank{-1};
-
-}  // namespace
-
-void inject_fault(int rank) { faulty_rank = rank; }
-
-RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend> program) {
-  int expected = rank;
-  if (!faulty_rank.compare_exchange_strong(expected, -1)) return program;
-  return [](Rank<cpu::Backend>& self) {
-    self.panel().enqueue([] { throw Error("injected fault"); });
-    self.synchronize();
-  };
+CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t rank,
+                   std::int32_t group) {
+  const CallSite site{{run.run_id, attributes.instance(), group},
+                      rank,
+                      static_cast<int>(attributes.integer("ranks"))};
+  if (rank < 0 || rank >= site.size) {
+    throw InvalidArgument("rank: expected 0 to " + std::to_string(site.size - 1) + ", got " +
+                          std::to_string(rank));
+  }
+  return site;
 }
 
 xf::Error to_ffi_error(const std::exception_ptr& error) {
@@ -67,6 +62,10 @@ std::string describe(const xf::AnyBuffer& buffer) {
     text += (i == 0 ? "" : ",") + std::to_string(buffer.dimensions()[i]);
   }
   return text + ']';
+}
+
+void expect(bool good, const char* name, const xf::AnyBuffer& buffer) {
+  if (!good) throw InvalidArgument(std::string(name) + ": unexpected " + describe(buffer));
 }
 
 }  // namespace jaxmg::ffi

@@ -1,9 +1,10 @@
-// What every CPU handler shares: decoding, the rendezvous, errors.
+// What the handlers share on all platforms: decoding and errors.
 #pragma once
 
-#include <memory>
+#include <concepts>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "jaxmg/error.hpp"
 #include "team/rendezvous.hpp"
@@ -42,75 +43,51 @@ struct CallSite {
   int size;
 };
 
-inline CallSite call_site(xf::RunId run, const CallAttributes& attributes, xf::AnyBuffer rank,
-                          xf::AnyBuffer group) {
-  const auto scalar = [](const xf::AnyBuffer& buffer, const char* name) {
-    if (buffer.element_type() != xf::DataType::S32 || buffer.element_count() != 1) {
-      throw InvalidArgument(std::string(name) + ": expected one int32");
-    }
-    return *buffer.typed_data<std::int32_t>();
-  };
-  CallSite site{{run.run_id, attributes.instance(), scalar(group, "group")},
-                scalar(rank, "rank"),
-                static_cast<int>(attributes.integer("ranks"))};
-  if (site.rank < 0 || site.rank >= site.size) {
-    throw InvalidArgument("rank: expected 0 to " + std::to_string(site.size - 1) + ", got " +
-                          std::to_string(site.rank));
-  }
-  return site;
+/// Throws InvalidArgument if there is no such rank.
+CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t rank,
+                   std::int32_t group);
+
+/// What a handler makes of a call's buffers and attributes, once they are checked. `text` says what
+/// the call is, for messages and for the ranks to agree on; `outputs` are the results that callers
+/// see. Besides, `call.template program<B, T>()` is one rank's program, for T of that dtype; it
+/// throws InvalidArgument or OutOfMemory if the buffers do not fit.
+template <class C>
+concept RoutineCall = requires(const C& call) {
+  { call.dtype() } -> std::same_as<DType>;
+  { call.text() } -> std::same_as<std::string>;
+  { call.outputs() } -> std::same_as<std::vector<xf::AnyBuffer>>;
+};
+
+/// One rank's program of `call`.
+template <Backend B, RoutineCall Call>
+RankProgram<B> program_of(const Call& call) {
+  return visit(call.dtype(), [&]<class T>() { return call.template program<B, T>(); });
 }
 
 /// XLA's error code for what was thrown.
 xf::Error to_ffi_error(const std::exception_ptr& error);
-
-/// For tests: the next call's `rank` fails in the middle, its peers being at work. -1: none.
-void inject_fault(int rank);
-
-/// `program`, or one that fails if a fault has been injected for `rank`.
-RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend> program);
-
-/// Joins the call; the future completes when this rank is done, on the rank's own thread.
-/// `make_program` validates this rank's operands and returns its program; if it throws, the whole
-/// call fails with that on every rank.
-template <class MakeProgram>
-xf::Future join(const CallSite& site, std::string call, MakeProgram make_program) {
-  const auto promise = std::make_shared<xf::Promise>();
-  xf::Future future(*promise);
-  Arrival<RankTask> arrival{site.rank, site.size, std::move(call), {}, nullptr};
-  try {
-    arrival.task.program = with_injected_fault(site.rank, make_program());
-  } catch (...) {
-    arrival.failure = std::current_exception();
-  }
-  arrival.task.done = [promise](const std::exception_ptr& failure) {
-    if (failure) {
-      promise->SetError(to_ffi_error(failure));
-    } else {
-      promise->SetAvailable();
-    }
-  };
-  arrive(site.key, std::move(arrival));
-  return future;
-}
-
-/// Runs a handler's body; what it throws before it could join becomes a failed future.
-template <class Body>
-xf::Future guarded(Body body) {
-  try {
-    return body();
-  } catch (...) {
-    xf::Promise promise;
-    xf::Future future(promise);
-    promise.SetError(to_ffi_error(std::current_exception()));
-    return future;
-  }
-}
 
 /// The scalar type of a buffer; throws InvalidArgument for others than the four.
 DType dtype_of(const xf::AnyBuffer& buffer, const char* name);
 
 /// "float64[225,1800]".
 std::string describe(const xf::AnyBuffer& buffer);
+
+/// Throws InvalidArgument, with what came, unless `good`.
+void expect(bool good, const char* name, const xf::AnyBuffer& buffer);
+
+/// `binding` with so many operands and results more. Bindings cannot be moved.
+template <std::size_t operands, std::size_t results, class Binding>
+auto bind_buffers(Binding binding) {
+  static_assert(results > 0);
+  if constexpr (operands > 0) {
+    return bind_buffers<operands - 1, results>(std::move(binding).template Arg<xf::AnyBuffer>());
+  } else if constexpr (results > 1) {
+    return bind_buffers<0, results - 1>(std::move(binding).template Ret<xf::AnyBuffer>());
+  } else {
+    return std::move(binding).template Ret<xf::AnyBuffer>();
+  }
+}
 
 }  // namespace jaxmg::ffi
 

@@ -18,67 +18,75 @@ struct PotrsBuffers {
   xf::AnyBuffer work;  ///< A's storage, if A is factored in place; else empty
 };
 
-inline index_t rows_of(const xf::AnyBuffer& b) { return b.dimensions()[0]; }
-inline index_t columns_of(const xf::AnyBuffer& b) {
-  return b.dimensions().size() == 1 ? 1 : b.dimensions()[1];
-}
+/// A call of potrs.
+class PotrsCall {
+ public:
+  PotrsCall(Platform platform, int ranks, const CallAttributes& attributes,
+            const PotrsBuffers& buffers)
+      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
 
-inline CholeskyProblem problem_of(Platform platform, const CallSite& site,
-                                  const CallAttributes& attributes, const PotrsBuffers& buffers) {
-  const auto a = buffers.a.dimensions(), b = buffers.b.dimensions();
-  if (a.size() != 2) throw InvalidArgument("a: expected a matrix, got " + describe(buffers.a));
-  if (b.size() != 1 && b.size() != 2) {
-    throw InvalidArgument("b: expected a vector or a matrix, got " + describe(buffers.b));
-  }
-  const CholeskyProblem problem{a[1],
-                                attributes.integer("order"),
-                                site.size,
-                                attributes.integer("tile"),
-                                columns_of(buffers.b),
-                                attributes.integer("in_place") != 0};
-  validate(problem);
-  return planned(problem, platform, dtype_of(buffers.a, "a"));
-}
+  DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
-/// What the call is, for messages and for the ranks to agree on.
-inline std::string describe_potrs(const CholeskyProblem& problem, const PotrsBuffers& buffers) {
-  return "potrs of " + std::string(to_string(dtype_of(buffers.a, "a"))) +
-         ", n = " + std::to_string(problem.order) + " in " + std::to_string(problem.columns) +
-         ", T = " + std::to_string(problem.tile) + ", " + std::to_string(problem.rhs) +
-         " right-hand sides";
-}
-
-/// One rank's program. Throws InvalidArgument or OutOfMemory if the buffers do not fit the problem.
-template <Backend B, Scalar T>
-RankProgram<B> potrs_rank_program(const CholeskyProblem& problem, const PotrsBuffers& buffers,
-                                  bool reads_peers_directly) {
-  const auto expect = [](bool good, const char* name, const xf::AnyBuffer& buffer) {
-    if (!good) throw InvalidArgument(std::string(name) + ": unexpected " + describe(buffer));
-  };
-  const index_t n_loc = problem.columns / problem.ranks;
-  expect(buffers.a.dimensions()[0] == n_loc, "a", buffers.a);
-  expect(dtype_of(buffers.b, "b") == jaxmg::dtype_of<T>() && rows_of(buffers.b) >= problem.order,
-         "b", buffers.b);
-  expect(buffers.x.element_type() == buffers.b.element_type() &&
-             buffers.x.element_count() == buffers.b.element_count(),
-         "x", buffers.x);
-  const std::size_t needed =
-      CholeskyWorkspace<T>::bytes(problem, {B::panel_method, reads_peers_directly});
-  if (buffers.workspace.size_bytes() < needed) {
-    throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +
-                      std::to_string(buffers.workspace.size_bytes()));
+  std::string text() const {
+    return "potrs of " + std::string(to_string(dtype())) +
+           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
+           ", T = " + std::to_string(problem_.tile) + ", " + std::to_string(problem_.rhs) +
+           " right-hand sides";
   }
 
-  const xf::AnyBuffer& matrix = problem.in_place ? buffers.work : buffers.a;
-  const PotrsOperands<T> operands{
-      {static_cast<T*>(matrix.untyped_data()), problem.columns, n_loc, problem.columns},
-      {static_cast<const T*>(buffers.b.untyped_data()), problem.rhs, rows_of(buffers.b),
-       problem.rhs},
-      {static_cast<T*>(buffers.x.untyped_data()), problem.rhs, rows_of(buffers.b), problem.rhs},
-      static_cast<real_t<T>*>(buffers.logdet.untyped_data()),
-      static_cast<std::int32_t*>(buffers.info.untyped_data()),
-      buffers.workspace.untyped_data()};
-  return [problem, operands](Rank<B>& rank) { potrs_program<B, T>(rank, problem, operands); };
-}
+  std::vector<xf::AnyBuffer> outputs() const {
+    return {buffers_.x, buffers_.logdet, buffers_.info};
+  }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const PotrsBuffers& io = buffers_;
+    const index_t n_loc = problem_.columns / problem_.ranks;
+    const index_t rows = io.b.dimensions()[0];
+    expect(io.a.dimensions()[0] == n_loc, "a", io.a);
+    expect(dtype_of(io.b, "b") == jaxmg::dtype_of<T>() && rows >= problem_.order, "b", io.b);
+    expect(
+        io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
+        "x", io.x);
+    const std::size_t needed = CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_));
+    if (io.workspace.size_bytes() < needed) {
+      throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +
+                        std::to_string(io.workspace.size_bytes()));
+    }
+
+    const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
+    const PotrsOperands<T> operands{
+        {static_cast<T*>(matrix.untyped_data()), problem_.columns, n_loc, problem_.columns},
+        {static_cast<const T*>(io.b.untyped_data()), problem_.rhs, rows, problem_.rhs},
+        {static_cast<T*>(io.x.untyped_data()), problem_.rhs, rows, problem_.rhs},
+        static_cast<real_t<T>*>(io.logdet.untyped_data()),
+        static_cast<std::int32_t*>(io.info.untyped_data()),
+        io.workspace.untyped_data()};
+    return [problem = problem_, operands](Rank<B>& rank) {
+      potrs_program<B, T>(rank, problem, operands);
+    };
+  }
+
+ private:
+  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
+    const auto a = buffers_.a.dimensions(), b = buffers_.b.dimensions();
+    if (a.size() != 2) throw InvalidArgument("a: expected a matrix, got " + describe(buffers_.a));
+    if (b.size() != 1 && b.size() != 2) {
+      throw InvalidArgument("b: expected a vector or a matrix, got " + describe(buffers_.b));
+    }
+    const CholeskyProblem problem{a[1],
+                                  attributes.integer("order"),
+                                  ranks,
+                                  attributes.integer("tile"),
+                                  b.size() == 1 ? 1 : b[1],
+                                  attributes.integer("in_place") != 0};
+    validate(problem);
+    return planned(problem, platform_, dtype());
+  }
+
+  Platform platform_;
+  PotrsBuffers buffers_;
+  CholeskyProblem problem_;
+};
 
 }  // namespace jaxmg::ffi

@@ -1,10 +1,12 @@
 #include "cuda/seat.hpp"
 
+#include <limits>
 #include <map>
 #include <mutex>
 #include <utility>
 
 #include "device/cuda/check.hpp"
+#include "device/cuda/kernels.hpp"
 
 namespace jaxmg::ffi {
 namespace {
@@ -40,9 +42,45 @@ Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* 
   return seat;
 }
 
+void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
+                         const xf::AnyBuffer& group, const xf::AnyBuffer& output) {
+  const cuda::Pair found{static_cast<const std::int32_t*>(rank.untyped_data()),
+                         static_cast<const std::int32_t*>(group.untyped_data())};
+  const auto spoil = [&]<class T>(T value) {
+    const auto count = static_cast<index_t>(output.element_count());
+    cuda::launch_fill_unless_equal<T>(stream, found, seat.rank, seat.group, value,
+                                      {static_cast<T*>(output.untyped_data()), count, 1, count});
+  };
+  if (output.element_type() == xf::DataType::S32) {
+    spoil(std::int32_t{-1});
+  } else {
+    visit(dtype_of(output, "output"),
+          [&]<class T>() { spoil(T(std::numeric_limits<real_t<T>>::quiet_NaN())); });
+  }
+}
+
 void forget_seats() {
   std::unique_lock lock(seats().mutex);
   seats().known.clear();
 }
+
+void swap_seats() {
+  std::unique_lock lock(seats().mutex);
+  for (auto& [site, seat] : seats().known) seat.rank ^= 1;
+}
+
+namespace {
+
+xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, xf::Dictionary) {
+  forget_seats();
+  return xf::Error::Success();
+}
+
+}  // namespace
+
+/// Every handler's first stage.
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    jaxmg_instantiate_cuda, instantiate,
+    xf::Ffi::BindInstantiate().RemainingArgs().RemainingRets().Attrs<xf::Dictionary>());
 
 }  // namespace jaxmg::ffi

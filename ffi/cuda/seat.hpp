@@ -5,6 +5,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include "call.hpp"
+
 namespace jaxmg::ffi {
 
 /// Rank and group of one device at one call site.
@@ -18,7 +20,16 @@ struct Seat {
 Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* group,
              cudaStream_t stream);
 
+/// Fills `output` with NaN, or -1 where it holds integers, should the operands on the device differ
+/// from the seat that was remembered: the results are then those of another rank.
+void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
+                         const xf::AnyBuffer& group, const xf::AnyBuffer& output);
+
 /// Forgets all seats: an executable was made, and may have the addresses of one that is gone.
 void forget_seats();
+
+/// For tests: from now on takes each device for its neighbour, at the call sites known so far: rank
+/// 0 for 1, 2 for 3, and the other way round.
+void swap_seats();
 
 }  // namespace jaxmg::ffi

@@ -76,7 +76,7 @@ def cyclic_1d(
     Tiles of `T_A` rows are dealt to the P devices in turn. With ``N / P = q * T_A + r`` these are q
     rounds of full tiles, then one round of P tiles of r rows: each device holds ``N / P`` rows
     before and after, and nothing is padded. No solver needs this call, they redistribute A
-    themselves. Works eagerly and under ``jit``, on CPUs.
+    themselves. Works eagerly and under ``jit``.
 
     Args:
       a: ``(N, N)`` float32, float64, complex64 or complex128, N a multiple of the devices. Rows

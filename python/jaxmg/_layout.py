@@ -9,7 +9,7 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from . import _compat
+from . import _compat, _library
 from ._arguments import describe
 
 AnyMesh = Mesh | AbstractMesh
@@ -102,12 +102,20 @@ def resolve(
             f'{routine}(a, ..., mesh=jax.make_mesh((jax.device_count(),), ("x",)), '
             'in_specs=P("x", None))'
         )
+    _check_devices(routine, mesh)
     if spec is None and known_mesh is not None and known_mesh.axis_names == mesh.axis_names:
         spec = known_spec if known_spec is not None and _axes_of(known_spec) else None
     axes = mesh.axis_names if spec is None else _axes_of(spec)
     if spec is not None:
         _check_spec(routine, spec, axes, mesh)
     return Layout(mesh, tuple(axes))
+
+
+def _check_devices(routine: str, mesh: AnyMesh) -> None:
+    """Raises RuntimeError if the mesh's devices are known and there is no engine for them."""
+    if isinstance(mesh, Mesh):
+        for platform in sorted({device.platform for device in mesh.devices.flat}):
+            _library.check_platform(routine, platform)
 
 
 def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> None:

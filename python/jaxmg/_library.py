@@ -15,7 +15,7 @@ _PLATFORMS = {"cpu": 0, "cuda": 1}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
 _HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cpu", "jaxmg_potrs": "jaxmg_potrs_cpu"}
-_CUDA_HANDLERS = {"jaxmg_potrs": "jaxmg_potrs_cuda"}
+_CUDA_HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cuda", "jaxmg_potrs": "jaxmg_potrs_cuda"}
 
 
 def _directory() -> Path:
@@ -77,29 +77,96 @@ def _give_blas(library: ctypes.CDLL) -> None:
     library.jaxmg_set_blas(pointers, b"SciPy's BLAS")
 
 
-@functools.cache
-def cuda_library() -> ctypes.CDLL | None:
-    """The CUDA engine, where JAX has its CUDA 13 plugin and the wheel was built with it."""
+def _load_cuda() -> ctypes.CDLL | str:
+    """The CUDA engine with its handlers registered, or why it is not there."""
+    platforms = os.environ.get("JAX_PLATFORMS") or "cuda"
+    if not {"cuda", "gpu"} & set(platforms.split(",")):
+        return f"JAX_PLATFORMS={platforms} leaves GPUs out"
+    if importlib.util.find_spec("jax_cuda13_plugin") is None:
+        found = importlib.util.find_spec("jax_cuda12_plugin") is not None
+        other = ", and found that of CUDA 12" if found else ""
+        return f'it needs the CUDA 13 plugin of JAX{other}; pip install "jax[cuda13]"'
     path = _directory() / "libjaxmg_cu13.so"
-    wanted = os.environ.get("JAX_PLATFORMS", "cuda")
-    if wanted == "cpu" or importlib.util.find_spec("jax_cuda13_plugin") is None:
-        return None
     if not path.exists():
-        return None
+        return (
+            f"this jaxmg was built without it: {path} is not there; install it again where an nvcc "
+            "of CUDA 13 is found"
+        )
     try:
         loaded = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise ImportError(
-            f"jaxmg's CUDA engine could not be loaded: {error}. It needs cuBLAS and cuSOLVER of "
-            'CUDA 13, from `pip install "jax[cuda13]"` or the system; or set JAX_PLATFORMS=cpu.'
-        ) from error
-    for target, symbol in _CUDA_HANDLERS.items():
-        stages = {
-            "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cuda),
-            "execute": jax.ffi.pycapsule(getattr(loaded, symbol)),
+        handlers = {
+            target: {
+                "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cuda),
+                "execute": jax.ffi.pycapsule(getattr(loaded, symbol)),
+            }
+            for target, symbol in _CUDA_HANDLERS.items()
         }
+    except (OSError, AttributeError) as error:
+        return (
+            f"{path} could not be loaded: {error}; it needs cuBLAS and cuSOLVER of CUDA 13, from "
+            '`pip install "jax[cuda13]"` or the system'
+        )
+    for target, stages in handlers.items():
         jax.ffi.register_ffi_target(target, stages, "CUDA")
     return loaded
+
+
+@functools.cache
+def _cuda() -> ctypes.CDLL | str:
+    return _load_cuda()
+
+
+def cuda_library() -> ctypes.CDLL | None:
+    """The CUDA engine, where JAX has its CUDA 13 plugin and the package was built with it."""
+    cuda = _cuda()
+    return None if isinstance(cuda, str) else cuda
+
+
+def engines() -> dict[str, str]:
+    """What this installation can run on, or why it cannot."""
+    cuda = _cuda()
+    return {"cpu": "yes", "cuda": f"no: {cuda}" if isinstance(cuda, str) else "yes, for CUDA 13"}
+
+
+def check_platform(routine: str, platform: str) -> None:
+    """Raises RuntimeError if there is no engine for JAX's devices of that platform."""
+    cuda = _cuda()
+    if platform == "cpu" or (platform in ("gpu", "cuda") and not isinstance(cuda, str)):
+        return
+    if platform in ("gpu", "cuda"):
+        raise RuntimeError(
+            f"{routine}: jaxmg's CUDA engine cannot be used: {cuda}. `python -m jaxmg info` shows "
+            "what is installed"
+        )
+    raise RuntimeError(
+        f"{routine}: expected CPU or NVIDIA GPU devices, got platform {platform!r}; jaxmg has no "
+        "engine for it"
+    )
+
+
+#: What `inject_cuda_fault` knows; see ffi/cuda/fault.hpp.
+CUDA_FAULTS = {"error": 1, "out of memory": 2, "late": 3, "trap": 4}
+
+
+def inject_cuda_fault(rank: int, fault: str, after: int = 1) -> None:
+    """For tests: what goes wrong with `rank` of the next call on GPUs."""
+    cuda = cuda_library()
+    assert cuda is not None
+    cuda.jaxmg_inject_cuda_fault(rank, CUDA_FAULTS[fault], after)
+
+
+def set_cuda_chaos(seed: int, max_delay_us: int = 0) -> None:
+    """For tests: random delays on the queues of GPUs; seed 0 switches them off."""
+    cuda = cuda_library()
+    assert cuda is not None
+    cuda.jaxmg_set_cuda_chaos(seed, max_delay_us)
+
+
+def swap_cuda_seats() -> None:
+    """For tests: calls that have run before mistake each GPU for its neighbour, or no longer."""
+    cuda = cuda_library()
+    assert cuda is not None
+    cuda.jaxmg_swap_cuda_seats()
 
 
 @functools.cache

@@ -1,8 +1,6 @@
 // Sizes of a Cholesky call, and the workspace that follows from them.
 #pragma once
 
-#include <array>
-
 #include "algorithms/cholesky/solve.hpp"
 #include "algorithms/redistribute/in_place.hpp"
 #include "api/arena.hpp"
@@ -57,7 +55,7 @@ template <Scalar T>
 struct CholeskyWorkspace {
   MatrixView<T> matrix;   ///< working copy (not in place), of all columns if on one rank
   MatrixView<T> staging;  ///< two tile columns (in place); shares its storage with what follows
-  std::array<MatrixView<T>, 2> ring;
+  PanelStorage<T> panels;
   SubstitutionWork<T> substitution;
   SolveWork<T> solve;
   MatrixView<T> U;  ///< nrhs x n
@@ -101,7 +99,7 @@ CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyPro
                    ld};
   }
   if (!traits.reads_peers_directly && p.ranks > 1) {
-    for (MatrixView<T>& slot : work.ring) slot = arena.take_matrix<T>(p.columns, tile);
+    for (MatrixView<T>& slot : work.panels) slot = arena.take_matrix<T>(p.columns, tile);
   }
   if (traits.panel_method == PanelMethod::block_substitution) {
     work.substitution = {arena.take_matrix<T>(tile, tile),

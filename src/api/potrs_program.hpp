@@ -26,19 +26,19 @@ struct PotrsOperands {
 };
 
 /// The working matrix in the cyclic layout: A itself, permuted, or the workspace's copy, pulled.
-/// Afterwards panel and bulk wait for it.
+/// Afterwards all queues wait for it.
 template <Backend B, Scalar T>
 MatrixView<T> distribute(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> A,
                          const CholeskyWorkspace<T>& work) {
   const BlockCyclic layout = problem.layout();
   if (problem.in_place) {
-    permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, work.staging);
+    permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, work.staging,
+                           Rows::from_diagonal);
   } else {
     block_to_cyclic<B, T>(rank, layout, A, work.matrix, Rows::from_diagonal);
   }
   const auto distributed = rank.copies().record();
-  rank.panel().wait(distributed);
-  rank.bulk().wait(distributed);
+  for (auto* queue : {&rank.panel(), &rank.ahead(), &rank.bulk()}) queue->wait(distributed);
   return problem.in_place ? A : work.matrix;
 }
 
@@ -56,7 +56,7 @@ void factor_matrix(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> 
                    const CholeskyWorkspace<T>& work) {
   const BlockCyclic layout = problem.layout();
   clear_outcome<B>(rank, work.scalars);
-  PanelRing<B, T> ring(work.ring);
+  PanelRing<B, T> ring(work.panels);
   potrf<B, T>(rank, layout, M, ring, work.substitution, work.solve.inverses, work.scalars.info);
   logdet<B, T>(rank, layout, M, work.scalars.share);
 }

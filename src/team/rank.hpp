@@ -51,6 +51,7 @@ class Rank {
         device_(device),
         bulk_(device, Priority::normal),
         panel_(device, Priority::high),
+        ahead_(device, Priority::high),
         copies_(device, Priority::high) {}
 
   int index() const { return index_; }
@@ -61,6 +62,8 @@ class Rank {
   Queue& bulk() { return bulk_; }
   /// The critical path.
   Queue& panel() { return panel_; }
+  /// What the critical path needs soon.
+  Queue& ahead() { return ahead_; }
   /// Data from peers.
   Queue& copies() { return copies_; }
 
@@ -176,8 +179,8 @@ class Rank {
   }
 
  private:
-  static constexpr int queues = 3;
-  std::array<Queue*, queues> all_queues() { return {&copies_, &panel_, &bulk_}; }
+  static constexpr int queues = 4;
+  std::array<Queue*, queues> all_queues() { return {&copies_, &ahead_, &panel_, &bulk_}; }
 
   TeamCall<B>& team_;
   int index_;
@@ -186,6 +189,7 @@ class Rank {
   index_t exit_tag_ = 0;
   Queue bulk_;
   Queue panel_;
+  Queue ahead_;
   Queue copies_;
 };
 

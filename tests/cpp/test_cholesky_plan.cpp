@@ -30,7 +30,7 @@ std::vector<Range> ranges(const CholeskyWorkspace<T>& work, int ranks) {
     if (count > 0) all.push_back({begin, begin + static_cast<std::size_t>(count) * sizeof(U)});
   };
   for (const MatrixView<T>& view :
-       {work.matrix, work.ring[0], work.ring[1], work.substitution.lower,
+       {work.matrix, work.panels[0], work.panels[1], work.substitution.lower,
         work.substitution.inverses, work.substitution.solution, work.solve.inverses,
         work.solve.rows, work.U}) {
     add(view.data, view.ld * view.cols);
@@ -95,7 +95,7 @@ TYPED_TEST(CholeskyPlan, WorkspaceHasWhatTheFormOfTheCallNeeds) {
   EXPECT_GE(copied.matrix.ld, 48);
   EXPECT_EQ(copied.matrix.ld * static_cast<index_t>(sizeof(T)) % 128, 0);
   EXPECT_TRUE(copied.staging.empty());
-  EXPECT_EQ(copied.ring[1].cols, 5);
+  EXPECT_EQ(copied.panels[1].cols, 5);
   EXPECT_EQ(copied.U.rows, 2);
   EXPECT_EQ(copied.U.cols, 47);
 
@@ -103,7 +103,7 @@ TYPED_TEST(CholeskyPlan, WorkspaceHasWhatTheFormOfTheCallNeeds) {
   EXPECT_TRUE(donated.matrix.empty());
   EXPECT_EQ(donated.staging.rows, 48);
   EXPECT_GE(donated.staging.cols, staging_columns(BlockCyclic(48, 4, 5)));
-  EXPECT_TRUE(donated.ring[0].empty()) << "peers are read where they are";
+  EXPECT_TRUE(donated.panels[0].empty()) << "peers are read where they are";
 }
 
 TEST(CholeskyProblem, ValidatesItsSizes) {

@@ -96,11 +96,13 @@ template <class Kind, jaxmg::Scalar T>
 HostMatrix<T> by_block_substitution(const Problem<T>& problem) {
   const index_t rows = problem.A21.rows(), width = problem.A21.cols();
   const index_t s = jaxmg::substitution_block;
+  using B = typename Kind::Backend;
   Shared<Kind, T> L11(with_nan_above(problem.L11)), W(problem.A21), lower(width, width),
       inverses(s, width), solution(rows, s);
   run_on_queue<Kind>([&](auto& queue) {
-    jaxmg::block_substitution<typename Kind::Backend, T>(
-        queue, L11.view(), W.view(), {lower.view(), inverses.view(), solution.view()});
+    const jaxmg::SubstitutionWork<T> work{lower.view(), inverses.view(), solution.view()};
+    jaxmg::prepare_substitution<B, T>(queue, L11.view(), work);
+    jaxmg::block_substitution<B, T>(queue, W.view(), work);
   });
   return W.host();
 }

@@ -1,8 +1,14 @@
-"""Eight CPU devices and 64-bit types for all tests; errors of the library come within seconds."""
+"""Devices, 64-bit types and errors within seconds for all tests. See devices.py."""
 
 import os
 
+PLATFORM = os.environ.get("JAXMG_TEST_PLATFORM", "cpu")
+if PLATFORM not in ("cpu", "cuda"):
+    raise ValueError(f"JAXMG_TEST_PLATFORM: expected cpu or cuda, got {PLATFORM!r}")
+os.environ.setdefault("JAX_PLATFORMS", {"cpu": "cpu", "cuda": "cuda,cpu"}[PLATFORM])
 os.environ.setdefault("JAXMG_TIMEOUT", "120")
+# Some tests start processes, which need memory on the GPUs too.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import numpy as np
@@ -11,6 +17,11 @@ from jax.sharding import AxisType
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
+
+from devices import device_mesh
+
+# They start processes with CPU devices of their own.
+collect_ignore = ["test_bench.py", "test_docs.py", "test_examples.py"] if PLATFORM == "cuda" else []
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 
@@ -27,5 +38,5 @@ def axis_type(request):
 
 @pytest.fixture
 def mesh():
-    """All eight devices on one Auto axis."""
-    return jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    """All devices on one Auto axis."""
+    return device_mesh(axis_type=AxisType.Auto)

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 
@@ -33,14 +33,6 @@ def residual(a, x, b):
     a64, x64, b64 = (np.asarray(y, wide) for y in (a, x, b))
     scale = len(a64) * np.finfo(np.asarray(a).dtype).eps * norm1(a64) * norm1(x64)
     return norm1(b64 - a64 @ x64) / scale if scale else norm1(b64 - a64 @ x64)
-
-
-def cpu_mesh(shape=(8,), names=("x",), devices=None, axis_type=None):
-    """A mesh over the first CPU devices, or over `devices` by number, in that order."""
-    count = int(np.prod(shape))
-    chosen = [jax.devices()[i] for i in (devices or range(count))]
-    kinds = {} if axis_type is None else {"axis_types": (axis_type,) * len(names)}
-    return Mesh(np.array(chosen).reshape(shape), names, **kinds)
 
 
 def by_rows(x, mesh, axes="x"):

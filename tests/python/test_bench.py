@@ -10,7 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from jaxmg.bench import Case, load_suite, record, report, run_suite
+import jaxmg
+from jaxmg.bench import Case, load_suite, programs, record, report, run_suite
 from jaxmg.bench.baselines import BASELINES
 from jaxmg.bench.environment import as_text, describe_environment
 from jaxmg.bench.routines import ROUTINES
@@ -86,11 +87,28 @@ def test_a_run(suite_of):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize("rhs", [1, 4])
 def test_baselines(suite_of, dtype, rhs):
-    ours, *rows = one_case(suite_of, dtype=dtype, n=50, rhs=rhs, baselines=["scipy", "lapack"])
+    names = ["scipy", "lapack", "jax"]
+    ours, *rows = one_case(suite_of, dtype=dtype, n=50, rhs=rhs, baselines=names)
     for row in rows:
         assert row["status"] == "ok", row["message"]
         assert row["residual"] < 1
-    assert set(ours["ratios"]) == {"scipy", "lapack"}
+    assert set(ours["ratios"]) == set(names)
+
+
+def test_donated_operands_are_made_anew(suite_of, monkeypatch):
+    given = []
+    potrs = jaxmg.potrs
+
+    def spy(a, *args, **kwargs):
+        given.append(a)
+        return potrs(a, *args, **kwargs)
+
+    monkeypatch.setattr(jaxmg, "potrs", spy)
+    (ours,) = one_case(suite_of, donate=True, repeats=2)
+    assert ours["status"] == "ok", ours["message"]
+    assert ours["donated"]
+    assert len(given) == 3
+    assert all(a.is_deleted() for a in given)
 
 
 def test_tables(suite_of):
@@ -99,6 +117,11 @@ def test_tables(suite_of):
     assert len(table) == 2 + 4
     assert "baseline" in table[1]
     assert all("scipy" in line for line in table[2:])
+    ours = result["rows"][0]
+    assert float(table[2].split()[-1]) == pytest.approx(
+        1 / ours["ratios"]["scipy"]["median"], abs=0.01
+    )
+    assert report.shares_of_gemm(result) == ""
     assert "float32" in report.line(result["rows"][0])
     assert report.ratios({"rows": result["rows"][8:]}) == ""
 
@@ -234,7 +257,7 @@ def test_suites_with_mistakes(suite_of, text, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"routine": "potrx"}, r"case 1: routine: expected one of potrs, got 'potrx'"),
+        ({"routine": "potrx"}, r"case 1: routine: expected one of potrf, potrs, got 'potrx'"),
         ({"dtype": "float16"}, r"dtype: expected one of complex128, .*, got 'float16'"),
         ({"n": 0}, r"n: expected a whole number from 1 on, got 0"),
         ({"n": [8, "9"]}, r"n: expected a whole number from 1 on, got '9'"),
@@ -242,6 +265,9 @@ def test_suites_with_mistakes(suite_of, text, message):
         ({"tile": -1}, r"tile: expected a whole number"),
         ({"repeats": True}, r"repeats: expected a whole number"),
         ({"baselines": "scipy"}, r"baselines: expected a list, got 'scipy'"),
+        ({"donate": 1}, r"donate: expected true or false, got 1"),
+        ({"routine": "potrf", "baselines": ["scipy"]}, r"expected one of cusolver_.*, got 'scipy'"),
+        ({"baselines": ["tester"]}, r"baselines: expected one of .*, got 'tester'"),
         ({"baselines": ["mkl"]}, r"baselines: expected one of .*scipy.*, got 'mkl'"),
         ({"tiles": 3}, r"case 1: expected one of .*, got 'tiles'"),
     ],
@@ -261,8 +287,15 @@ def test_suites_of_this_repository(path):
 
 def test_schema():
     jsonschema.Draft202012Validator.check_schema(record.schema())
+    # What came to version 1 later is not required: older records stay valid.
     row = record.schema()["$defs"]["row"]
-    assert set(row["required"]) == set(row["properties"])
+    assert set(row["properties"]) - set(row["required"]) == {"donated", "device_gflops"}
+    assert set(row["required"]) < set(row["properties"])
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.parent.glob("results/*.json")), ids=lambda p: p.stem)
+def test_records_of_this_repository(path):
+    record.validate(json.loads(path.read_text()))
 
 
 @pytest.mark.parametrize(
@@ -296,6 +329,23 @@ def test_environment():
     text = as_text(environment)
     for line in ("jax ", "jaxlib ", "revision ", "cpu ", "blas ", "devices   8 x cpu"):
         assert f"\n{line}" in text
+
+
+def test_environment_of_gpus(monkeypatch, tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        "#!/bin/sh\n"
+        'case "$1" in --query*) printf "NVIDIA H200, 580.1\\nNVIDIA H200, 580.1\\n" ;;\n'
+        '*) echo "| Driver Version: 580.1  CUDA Version: 13.0 |" ;; esac\n'
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    environment = describe_environment("capped at 500 W")
+    assert environment["gpus"] == {"names": ["NVIDIA H200"] * 2, "driver": "580.1", "cuda": "13.0"}
+    assert environment["device_note"] == "capped at 500 W"
+    text = as_text(environment)
+    assert "gpu       NVIDIA H200" in text
+    assert "note      capped at 500 W" in text
 
 
 def test_environment_without_threadpoolctl(monkeypatch):
@@ -363,3 +413,201 @@ def test_command_info():
     assert environment["settings"]["jax_enable_x64"] is False
     done = command("info")
     assert done.stdout.startswith("python ")
+
+
+# ---- Programs: a script stands for each, and writes down how it was called ---------------------
+
+ON_GPUS = """
+name: programs
+platform: cpu
+devices: 2
+repeats: 2
+cases:
+  - { routine: potrf, dtype: float64, n: [32, 64], baselines: [gemm, cusolver_mg] }
+  - { routine: potrs, dtype: float64, n: 64, baselines: [gemm, cusolver_dn, cusolver_mg, jax] }
+"""
+
+SCRIPT = """#!{python}
+import json, sys
+here, name = {here!r}, {name!r}
+with open(here + "/calls", "a") as calls:
+    calls.write(name + " " + " ".join(sys.argv[1:]) + "\\n")
+given = sys.argv[1:] if sys.argv[1].startswith("--") else sys.argv[2:]
+options = dict(zip(given[::2], given[1::2]))
+orders = [int(n) for n in options["--n"].split(",")]
+{body}
+"""
+
+BASELINES_BODY = """
+routine = options["--routine"]
+print("a warning that is no JSON")
+for n in orders:
+    for tile in map(int, options["--tile"].split(",")) if routine.startswith("mg") else [None]:
+        seconds = 4.0 if tile != 2048 else 2.0
+        stages = {"gemm": ["gemm"]}.get(routine, ["potrf", "potrs"])
+        print(json.dumps({
+            "routine": routine, "dtype": options["--dtype"], "n": n, "tile": tile,
+            "devices": [0, 1] if routine != "dn_potrs" else [0],
+            "status": "ok", "message": None,
+            "stages": {s: {"warmup_seconds": [9.0], "seconds": [seconds] * 2} for s in stages},
+            "gflops": 100.0, "device_gflops": [40.0, 60.0] if routine == "gemm" else None,
+            "residual": 0.5,
+        }), flush=True)
+"""
+
+TESTER_BODY = """
+with open(options["--json"], "w") as file:
+    for n in orders:
+        file.write(json.dumps({
+            "routine": "potrf", "type": options["--type"], "n": n, "tile": 256,
+            "seconds": [8.0, 1.0, 3.0], "checks": {"factor": {"value": 0.25, "bound": 1}, "logdet": {"value": 0.5, "bound": 1}},
+            "checked": True, "passed": True,
+        }) + "\\n")
+"""
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """Makes a folder of programs that do what is given."""
+
+    def make(**bodies):
+        for name, body in bodies.items():
+            path = tmp_path / name
+            values = {"python": sys.executable, "here": str(tmp_path), "name": name, "body": body}
+            path.write_text(SCRIPT.format(**values))
+            path.chmod(0o755)
+        return str(tmp_path)
+
+    return make
+
+
+def calls(folder):
+    return (Path(folder) / "calls").read_text().splitlines()
+
+
+def of_series(rows, case, series):
+    return [row for row in rows if row["case"] == case and row["series"] == series]
+
+
+def test_programs(suite_of, folder_of):
+    folder = folder_of(jaxmg_baselines=BASELINES_BODY, jaxmg_tester=TESTER_BODY)
+    result = run_suite(load_suite(suite_of(ON_GPUS), programs=folder), report=lambda _: None)
+    record.validate(result)
+    rows = result["rows"]
+    assert all(row["status"] == "ok" for row in rows), [row["message"] for row in rows]
+
+    # Four runs serve three cases.
+    assert len(calls(folder)) == 4
+    text = "\n".join(calls(folder))
+    assert "--routine gemm --dtype float64 --n 16384 " in text
+    assert "--routine dn_potrs --dtype float64 --n 64 " in text
+    assert "--devices 0 --" in text
+    mg = "--routine mg_potrs --dtype float64 --n 32,64 --tile 1024,2048,4096 --devices 0,1 "
+    assert mg + "--warmups 1 --repeats 2" in text
+    assert "jaxmg_tester potrf --device cuda:0,1 --type d --n 32,64 --repeat 3 --json " in text
+
+    (factor,) = of_series(rows, 1, "jaxmg")
+    assert (factor["routine"], factor["n"], factor["tile"]) == ("potrf", 64, 256)
+    assert factor["residual"] == 0.25
+    assert factor["warmup_seconds"] == [8]
+    assert factor["seconds"] == [1, 3]
+    assert factor["gflops"] == pytest.approx(64**3 / 3 / 2 / 1e9)
+    assert factor["ratios"] == {"cusolver_mg": {"median": 1.0, "min": 0.5}}  # its best tile
+    assert [row["tile"] for row in of_series(rows, 1, "cusolver_mg")] == [1024, 2048, 4096]
+
+    (gemm,) = of_series(rows, 2, "gemm")
+    assert (gemm["routine"], gemm["n"], gemm["rhs"]) == ("gemm", programs.GEMM_ORDER, None)
+    assert gemm["gflops"] == sum(gemm["device_gflops"]) == 100
+    (dn,) = of_series(rows, 2, "cusolver_dn")
+    assert (dn["routine"], dn["devices"], dn["warmup_seconds"]) == ("potrf", 1, [9])
+    (ours,) = of_series(rows, 2, "jaxmg")
+    assert ours["ratios"].keys() == {"cusolver_dn", "cusolver_mg", "jax"}
+    assert ours["ratios"]["cusolver_mg"]["median"] == ours["median"] / 2
+
+    shares = report.shares_of_gemm(result).splitlines()
+    assert len(shares) == 2 + len(rows) - 3
+    assert float(shares[2].split()[-1]) == pytest.approx(factor["gflops"] / 100, abs=0.01)
+
+
+def test_programs_run_before_jax_starts(suite_of, folder_of, monkeypatch):
+    folder = folder_of(jaxmg_baselines=BASELINES_BODY, jaxmg_tester=TESTER_BODY)
+    order = []
+    monkeypatch.setattr(
+        "jaxmg.bench.runner.configure", lambda suite: order.append(len(calls(folder)))
+    )
+    run_suite(load_suite(suite_of(ON_GPUS), programs=folder), report=lambda _: None)
+    assert order == [4]
+
+
+def test_programs_that_are_not_there(suite_of, tmp_path):
+    for folder in (None, str(tmp_path)):
+        result = run_suite(load_suite(suite_of(ON_GPUS), programs=folder), report=lambda _: None)
+        record.validate(result)
+        rows = result["rows"]
+        (ours,) = of_series(rows, 2, "jaxmg")
+        assert ours["status"] == "ok"
+        assert set(ours["ratios"]) == {"jax"}
+        (factor,) = of_series(rows, 0, "jaxmg")
+        expected = folder or "programs: in the suite or --programs"
+        assert factor["message"].startswith(
+            f"jaxmg_tester: expected in {expected}, where it is not"
+        )
+        (gemm,) = of_series(rows, 2, "gemm")
+        assert gemm["message"].startswith("jaxmg_baselines: expected in ")
+        assert report.shares_of_gemm(result) == ""
+
+
+def request(series, orders=(32, 64)):
+    return programs.Request(series, "float64", 2, 1, 2, orders)
+
+
+def test_programs_that_fail(folder_of, monkeypatch):
+    def run_with(body, series="cusolver_dn"):
+        return programs.run(request(series), folder_of(jaxmg_baselines=body, jaxmg_tester=body))
+
+    # What it has told before it dies counts; half a line does not.
+    first, second = run_with(
+        BASELINES_BODY.replace("for n in orders", "for n in orders[:1]")
+        + "print('{\"n\": 6', end='')\nsys.exit('no device')"
+    )
+    assert (first.n, first.failure) == (32, None)
+    assert (second.n, second.failure) == (
+        64,
+        "jaxmg_baselines: exit status 1, without a result: no device",
+    )
+    (lost,) = {outcome.failure for outcome in run_with("print('{\"n\": 32}')")}
+    assert lost == "jaxmg_baselines: not the JSON expected: KeyError('stages')"
+
+    monkeypatch.setattr(programs, "TIMEOUT", 2)
+    first, second = run_with(
+        BASELINES_BODY.replace("for n in orders", "for n in orders[:1]")
+        + "import time\ntime.sleep(60)"
+    )
+    assert first.failure is None
+    assert second.failure == "jaxmg_baselines: took more than 2 s"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('"passed": False, "failure": "residual"', "residual"),
+        ('"passed": True, "checks": {}', "the tester has not checked the factor"),
+    ],
+)
+def test_tester_that_did_not_pass(folder_of, change, message):
+    folder = folder_of(jaxmg_tester=TESTER_BODY.replace('"passed": True', change))
+    (outcome,) = programs.run(request("tester", (32,)), folder)
+    assert outcome.failure == message
+
+
+def test_suite_of_two_gpus():
+    dtypes = {"float32", "float64", "complex64", "complex128"}
+    suite = load_suite(SUITES / "cuda-2.yaml")
+    assert suite.programs == "build/bin"
+    runs = {(r.series, r.dtype): r for r in programs.requests_of(suite)}
+    assert runs["cusolver_mg", "float64"].orders == (16384, 32768, 65536)
+    assert runs["tester", "float64"].orders == (32768, 65536)
+    assert {dtype for series, dtype in runs if series == "gemm"} == dtypes
+    against_jax = {(c.dtype, c.n) for c in suite.cases if c.baselines == ("jax",)}
+    assert against_jax == {(d, 2**k) for d in dtypes for k in range(9, 14)}
+    assert all(case.donate for case in suite.cases)

@@ -5,9 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+from devices import device_mesh
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
 
@@ -38,7 +39,7 @@ def shard_map(f, mesh, in_specs, out_specs):
 )
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_positional_calls(specs, jit, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
 
     def call(a, b):
         return jaxmg.potrs(a, b, T, mesh, specs, True, True, True)
@@ -59,7 +60,7 @@ def test_the_papers_call():
 
 def test_netket_call_with_the_abstract_context_mesh():
     """NetKet passes get_abstract_mesh(), b as a column, axis "S"."""
-    mesh = cpu_mesh(names=("S",))
+    mesh = device_mesh(names=("S",))
     b = B[:, :1]
 
     @jax.jit
@@ -73,7 +74,7 @@ def test_netket_call_with_the_abstract_context_mesh():
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_context_mesh(jit, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     use = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
     call = functools.partial(jaxmg.potrs, T_A=T)
     with use(mesh):
@@ -85,14 +86,14 @@ def test_context_mesh(jit, axis_type):
 
 
 def test_legacy_mesh_context():
-    mesh = cpu_mesh()
+    mesh = device_mesh()
     with mesh:
         check(jaxmg.potrs(A, B, T))
 
 
 def test_foreign_context_mesh():
     """The mesh of the operands wins over the context's."""
-    mesh, other = cpu_mesh((4,)), cpu_mesh((2, 4), ("p", "q"))
+    mesh, other = device_mesh((4,)), device_mesh((2, 4), ("p", "q"))
     use = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
     a, b = by_rows(A, mesh), everywhere(B, mesh)
     with use(other):
@@ -102,7 +103,7 @@ def test_foreign_context_mesh():
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_mesh_and_spec_from_the_operand(jit, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     call = jax.jit(jaxmg.potrs) if jit else jaxmg.potrs
     check(call(by_rows(A, mesh), everywhere(B, mesh)))
 
@@ -112,7 +113,7 @@ def test_mesh_and_spec_from_the_operand(jit, axis_type):
 )
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_matrix_specs_of_1x(spec, jit, axis_type):
-    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=axis_type)
+    mesh = device_mesh((4, 2), ("x", "y"), axis_type=axis_type)
     a = jax.device_put(A, NamedSharding(mesh, spec))
 
     def call(a, b):
@@ -127,7 +128,7 @@ def test_matrix_specs_of_1x(spec, jit, axis_type):
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize("vector", [False, True])
 def test_global_ctx_of_1x(name, jit, vector, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     b = B[:, 0] if vector else B
     call = functools.partial(getattr(jaxmg, name), T_A=T)
     sharded = by_rows(A, mesh)
@@ -144,7 +145,7 @@ def test_global_ctx_of_1x(name, jit, vector, axis_type):
 
 def test_positional_ctx_of_1x(axis_type):
     """(a, b, T_A, mesh, matrix_specs) in 1.x, (a, b, T_A, return_logdet, pad) in 0.0.x."""
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     a, b = by_rows(A, mesh), everywhere(B, mesh)
     for call in (jaxmg.potrs_shardmap_ctx, jaxmg.potrs_jit_ctx):
         _, x, status = call(a, b, T, mesh, P("x", None))
@@ -154,7 +155,7 @@ def test_positional_ctx_of_1x(axis_type):
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_local_ctx_of_0x(jit, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
 
     def local(a, b):
         x, status = jaxmg.potrs_shardmap_ctx(a, b, T)
@@ -171,7 +172,7 @@ def test_local_ctx_of_0x(jit, axis_type):
 
 def test_local_ctx_on_one_of_two_axes():
     """Each row of the mesh is a team of its own and solves a system of its own."""
-    mesh = cpu_mesh((2, 4), ("batch", "x"))
+    mesh = device_mesh((2, 4), ("batch", "x"))
     a = np.stack([A, 2 * A])
 
     def local(a, b):
@@ -184,7 +185,7 @@ def test_local_ctx_on_one_of_two_axes():
 
 
 def test_local_ctx_wants_all_axes_manual():
-    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=AxisType.Auto)
+    mesh = device_mesh((4, 2), ("x", "y"), axis_type=AxisType.Auto)
     call = jax.shard_map(
         lambda a, b: jaxmg.potrs_shardmap_ctx(a, b, T)[0],
         mesh=mesh,

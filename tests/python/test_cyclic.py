@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from devices import DEVICES, device_mesh
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix
+from matrices import by_rows, everywhere, random_matrix
 
 import jaxmg
 
@@ -24,16 +25,16 @@ def by_tiles(a, ranks, tile):
 
 @pytest.mark.parametrize("tile", [1, 2, 3, 4, 7, 13, 29, 30, 31, 1000])
 def test_rows_are_dealt_in_tiles(mesh, dtype, tile):
-    a = random_matrix(8 * 30, 8 * 30, dtype)
+    a = random_matrix(DEVICES * 30, DEVICES * 30, dtype)
     a_cyclic = jaxmg.cyclic_1d(by_rows(a, mesh), tile, mesh, P("x", None))
     assert a_cyclic.dtype == dtype
-    np.testing.assert_array_equal(a_cyclic, by_tiles(a, 8, tile))
+    np.testing.assert_array_equal(a_cyclic, by_tiles(a, DEVICES, tile))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("n_loc", [0, 1, 2, 6, 17])
 def test_any_number_of_devices(ranks, n_loc, axis_type):
-    mesh = cpu_mesh((ranks,), axis_type=axis_type)
+    mesh = device_mesh((ranks,), axis_type=axis_type)
     a = by_rows(random_matrix(ranks * n_loc, ranks * n_loc, np.float32), mesh)
     for tile in (1, 3, n_loc + 5):
         a_cyclic = jaxmg.cyclic_1d(a, tile, mesh, P("x", None))
@@ -43,14 +44,14 @@ def test_any_number_of_devices(ranks, n_loc, axis_type):
 
 
 def test_the_last_devices_in_another_order(axis_type):
-    mesh = cpu_mesh((4,), devices=[6, 4, 7, 5], axis_type=axis_type)
+    mesh = device_mesh((4,), devices=[6, 4, 7, 5], axis_type=axis_type)
     a = random_matrix(44, 44, np.float64)
     a_cyclic = jaxmg.cyclic_1d(by_rows(a, mesh), 4, mesh, P("x", None))
     np.testing.assert_array_equal(a_cyclic, by_tiles(a, 4, 4))
 
 
 def test_two_axes(axis_type):
-    mesh = cpu_mesh((2, 4), ("x", "y"), axis_type=axis_type)
+    mesh = device_mesh((2, 4), ("x", "y"), axis_type=axis_type)
     a = random_matrix(48, 48, np.float64)
     over_both = jaxmg.cyclic_1d(by_rows(a, mesh, ("x", "y")), 4)
     np.testing.assert_array_equal(over_both, by_tiles(a, 8, 4))
@@ -59,7 +60,7 @@ def test_two_axes(axis_type):
 
 
 def test_under_jit(axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     a = by_rows(random_matrix(80, 80, np.complex64), mesh)
 
     @jax.jit
@@ -73,7 +74,7 @@ def test_under_jit(axis_type):
 
 def test_mesh_and_spec_left_out():
     a = random_matrix(40, 40, np.float64)
-    for mesh in (cpu_mesh((4,)), cpu_mesh((8,), axis_type=AxisType.Explicit)):
+    for mesh in (device_mesh((max(1, DEVICES // 2),)), device_mesh(axis_type=AxisType.Explicit)):
         a_rows = by_rows(a, mesh)
         jaxmg.verify_cyclic(a, jaxmg.cyclic_1d(a_rows, 2), 2)
         jaxmg.verify_cyclic(a, jax.jit(lambda a, m=mesh: jaxmg.cyclic_1d(a, 3, m))(a_rows), 3)
@@ -86,12 +87,12 @@ def test_forms_of_the_spec(mesh, spec):
 
 
 def test_other_placements_of_a(axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     a = random_matrix(40, 40, np.float64)
     columns = jax.device_put(a, jax.NamedSharding(mesh, P(None, "x")))
     for placed in (a, jax.numpy.asarray(a), everywhere(a, mesh), columns):
         a_cyclic = jaxmg.cyclic_1d(placed, 2, mesh, P("x", None))
-        np.testing.assert_array_equal(a_cyclic, by_tiles(a, 8, 2))
+        np.testing.assert_array_equal(a_cyclic, by_tiles(a, DEVICES, 2))
     np.testing.assert_array_equal(columns, a)
 
 
@@ -110,7 +111,7 @@ def test_a_is_not_changed_and_many_calls_agree(mesh):
 def test_same_as_the_padded_layout_where_tiles_fit(mesh):
     a = by_rows(random_matrix(96, 96, np.float64), mesh)
     a_cyclic = np.asarray(jaxmg.cyclic_1d(a, 4, mesh, P("x", None)))
-    for column, _, destination in jaxmg.get_cols_cyclic(96, 12, 4, 8):
+    for column, _, destination in jaxmg.get_cols_cyclic(96, 96 // DEVICES, 4, DEVICES):
         np.testing.assert_array_equal(a_cyclic[destination], a[column])
 
 
@@ -122,7 +123,8 @@ def test_same_as_the_padded_layout_where_tiles_fit(mesh):
         (
             lambda a, m: jaxmg.cyclic_1d(a[:39, :39], 2, m),
             ValueError,
-            r"cyclic_1d: a: .* the 8 devices divide, got float32\[39.*,39\]; pad it to 40 rows",
+            rf"cyclic_1d: a: .* the {DEVICES} devices divide, got float32\[39.*,39\]; pad it to "
+            "40 rows",
         ),
         (lambda a, m: jaxmg.cyclic_1d(a, 0, m), ValueError, r"T_A must be positive, got 0"),
         (lambda a, m: jaxmg.cyclic_1d(a, 2.5, m), TypeError, r"T_A: expected an integer"),
@@ -147,7 +149,8 @@ def test_inside_a_shard_map_is_an_error(mesh):
         inside(by_rows(random_matrix(40, 40, np.float32), mesh))
 
 
-def test_verify_names_the_first_wrong_row(mesh, dtype):
+def test_verify_names_the_first_wrong_row(dtype):
+    mesh = device_mesh((8,))
     a = random_matrix(80, 80, dtype)
     good = np.asarray(jaxmg.cyclic_1d(by_rows(a, mesh), 3, mesh, P("x", None)))
     jaxmg.verify_cyclic(a, by_rows(good, mesh), 3)

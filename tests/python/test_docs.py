@@ -144,7 +144,7 @@ def test_environment_variables():
     read = set(
         re.findall(
             r"""(?:getenv|environ(?:\.get)?)[(\[]["'](JAXMG_\w+)""",
-            sources("src", "ffi", "python", "tests/cpp"),
+            sources("src", "ffi", "python", "tests"),
         )
     )
     assert {"JAXMG_TIMEOUT", "JAXMG_LIBRARY_DIR"} <= read

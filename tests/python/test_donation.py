@@ -4,15 +4,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import DEVICES, PLATFORM, device_mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
+from jaxmg._library import potrs_workspace
 
 N, T = 256, 16
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
-SHARD = N * N // 8 * 8  # bytes
+LARGE = 1024  # only compiled for
+SHARD = LARGE * LARGE // DEVICES * 8  # bytes
+
+
+def large_operands(mesh):
+    return tuple(
+        jax.ShapeDtypeStruct((LARGE, columns), np.float64, sharding=NamedSharding(mesh, spec))
+        for columns, spec in ((LARGE, P("x", None)), (2, P()))
+    )
 
 
 def compiled_text(f, *args):
@@ -29,7 +39,7 @@ def test_donated_matrix_is_gone_and_others_stay(mesh, dtype):
 
 
 def test_no_gather_of_the_matrix(mesh, axis_type):
-    mesh = cpu_mesh(axis_type=axis_type)
+    mesh = device_mesh(axis_type=axis_type)
     text = compiled_text(
         lambda a, b: jaxmg.potrs(a, b, T, mesh, P("x", None)), by_rows(A, mesh), everywhere(B, mesh)
     )
@@ -39,8 +49,7 @@ def test_no_gather_of_the_matrix(mesh, axis_type):
 
 def test_donation_aliases(mesh):
     """The donating form's working matrix is A's storage, and there is no second one."""
-    a = jax.ShapeDtypeStruct((N, N), np.float64, sharding=NamedSharding(mesh, P("x", None)))
-    b = jax.ShapeDtypeStruct((N, 2), np.float64, sharding=NamedSharding(mesh, P()))
+    a, b = large_operands(mesh)
 
     def memory(f, donate):
         return jax.jit(f, donate_argnums=donate).lower(a, b).compile().memory_analysis()
@@ -54,16 +63,45 @@ def test_donation_aliases(mesh):
 
 def test_a_temporary_is_factored_in_place(mesh):
     """A computed under the caller's jit needs one matrix, not two."""
-    a = jax.ShapeDtypeStruct((N, N), np.float64, sharding=NamedSharding(mesh, P("x", None)))
+    a, b = large_operands(mesh)
 
     def temporaries(donate):
         def f(a, b):
-            return jaxmg.potrs(jnp.cos(a) + N * jnp.eye(N), b, 2, donate=donate)
+            return jaxmg.potrs(jnp.cos(a) + LARGE * jnp.eye(LARGE), b, 2, donate=donate)
 
-        compiled = jax.jit(f).lower(a, jnp.asarray(B)).compile()
+        compiled = jax.jit(f).lower(a, b).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporaries(True) <= temporaries(False) - SHARD // 2
+
+
+@pytest.mark.parametrize("donate", [False, True])
+@pytest.mark.parametrize("tile", [8, 64])
+@pytest.mark.parametrize("columns", [1, 40])
+def test_memory_beyond_the_operands_is_the_workspace(mesh, dtype, columns, tile, donate):
+    a, b = (
+        jax.ShapeDtypeStruct((LARGE, n), dtype, sharding=NamedSharding(mesh, spec))
+        for n, spec in ((LARGE, P("x", None)), (columns, P()))
+    )
+    form = jaxmg.potrs_jit_ctx if donate else jaxmg.potrs
+    solve = jax.jit(lambda a, b: form(a, b, tile), donate_argnums=(0,) if donate else ())
+    memory = solve.lower(a, b).compile().memory_analysis()
+    workspace = potrs_workspace(PLATFORM, dtype, LARGE, LARGE, DEVICES, tile, columns, donate)
+    assert workspace <= memory.temp_size_in_bytes <= workspace + 16384
+    shard = LARGE * LARGE // DEVICES * dtype.itemsize
+    assert memory.alias_size_in_bytes == (shard if donate else 0)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("ranks", [2, 3, 4, 8])
+@pytest.mark.parametrize("tile", [0, 256, 1024])
+@pytest.mark.parametrize("rhs", [0, 1, 100])
+def test_workspace_of_a_donated_matrix(dtype, rhs, tile, ranks, platform):
+    """Up to four tile columns and the right-hand sides: little beside the matrix itself."""
+    for n in (12288, 49152, 131072 // ranks * ranks):
+        size = potrs_workspace(platform, dtype, n, n, ranks, tile, rhs, True)
+        widest = tile or 1024
+        assert size <= (4 * widest * n + 2 * rhs * (n + widest)) * dtype.itemsize + 65536
 
 
 def test_ctx_form_donates_under_the_callers_jit(mesh):

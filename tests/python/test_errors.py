@@ -1,23 +1,26 @@
 """Every mistake gets a message that says what was expected, what came, and what to write; and a
 failing rank gives one error in bounded time, after which the next call works."""
 
+import os
 import re
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import DEVICES, device_mesh, inject_fault
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
-from jaxmg._library import library
+from jaxmg import _library
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -145,7 +148,7 @@ def test_no_mesh():
 
 def test_messages_show_shardings():
     """In JAX's own notation, where axes are Explicit."""
-    mesh = cpu_mesh(axis_type=AxisType.Explicit)
+    mesh = device_mesh(axis_type=AxisType.Explicit)
     with pytest.raises(ValueError, match=re.escape("float64[64,32@x]")):
         jaxmg.potrs(
             jax.device_put(A[:, :32], jax.sharding.NamedSharding(mesh, P(None, "x"))), B, T, mesh
@@ -166,7 +169,7 @@ def test_global_call_inside_a_shard_map(mesh):
 
 
 def test_local_ctx_errors():
-    mesh = cpu_mesh((2, 4), ("p", "q"))
+    mesh = device_mesh((2, 4), ("p", "q"))
 
     def call(in_spec, **options):
         return jax.shard_map(
@@ -196,14 +199,14 @@ def works(mesh):
     return residual(A, x, B) < 10
 
 
-@pytest.mark.parametrize("rank", [0, 3, 7])
+@pytest.mark.parametrize("rank", sorted({0, DEVICES // 2, DEVICES - 1}))
 def test_a_failing_rank(mesh, rank):
     """One error, which names the rank and the cause; then the next call works."""
     works(mesh)
     before = threading.active_count()
-    library().jaxmg_inject_fault(rank)
+    cause = inject_fault(rank)
     with pytest.raises(
-        jax.errors.JaxRuntimeError, match=rf"rank {rank} of 8 failed: injected fault"
+        jax.errors.JaxRuntimeError, match=rf"rank {rank} of {DEVICES} failed: {cause}"
     ):
         jax.block_until_ready(jaxmg.potrs(by_rows(A, mesh), everywhere(B, mesh), T, mesh, SPEC))
     assert works(mesh)
@@ -211,12 +214,15 @@ def test_a_failing_rank(mesh, rank):
 
 
 def test_a_missing_rank(mesh, monkeypatch):
-    """Rank 5 takes another branch: the others are told within the time-out, and by number."""
+    """A rank takes another branch: the others are told within the time-out, and by number."""
+    if DEVICES == 1:
+        pytest.skip("needs 2 devices")
+    missing = DEVICES // 2
     monkeypatch.setenv("JAXMG_TIMEOUT", "1.5")
 
     def local(a, b):
         return jax.lax.cond(
-            jax.lax.axis_index("x") == 5,
+            jax.lax.axis_index("x") == missing,
             lambda: b,
             lambda: jaxmg.potrs_shardmap_ctx(a, b, T)[0],
         )
@@ -226,16 +232,22 @@ def test_a_missing_rank(mesh, monkeypatch):
     )
     begin = time.monotonic()
     with pytest.raises(
-        jax.errors.JaxRuntimeError, match=r"potrs of float64.*ranks 5 of 8 did not come"
+        jax.errors.JaxRuntimeError,
+        match=rf"potrs of float64.*ranks {missing} of {DEVICES} did not come",
     ):
         jax.block_until_ready(call(by_rows(A, mesh), everywhere(B, mesh)))
     assert time.monotonic() - begin < 20
     assert works(mesh)
 
 
-def run_python(code):
+def run_python(code, **variables):
+    """A new process, on CPU devices."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -274,12 +286,79 @@ def test_float64_without_x64_is_what_jax_makes_of_it():
 
 
 def test_missing_library_says_where_it_was_sought(tmp_path):
-    done = run_python(
-        f"import os; os.environ['JAXMG_LIBRARY_DIR'] = {str(tmp_path)!r}; import jaxmg"
-    )
+    done = run_python("import jaxmg", JAXMG_LIBRARY_DIR=str(tmp_path))
     assert done.returncode != 0
     assert f"compiled library was expected at {tmp_path}" in done.stderr
     assert "set JAXMG_LIBRARY_DIR" in done.stderr
+
+
+FAKE_PLUGIN = """
+import sys, types
+from importlib.machinery import ModuleSpec
+for name in {plugins!r}:
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__spec__ = ModuleSpec(name, None)
+import jax, jaxmg, numpy
+mesh = jax.make_mesh((1,), ("x",))
+assert jaxmg.potrs(numpy.eye(2), numpy.ones(2), mesh=mesh)[0] == 1  # CPUs work all the same
+from jaxmg import _library
+print(_library.engines()["cuda"])
+try:
+    _library.check_platform("potrs", "gpu")
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("not asked for", r"JAX_PLATFORMS=cpu leaves GPUs out"),
+        ("no plugin", r'it needs the CUDA 13 plugin of JAX; pip install "jax\[cuda13\]"'),
+        ("CUDA 12", r"CUDA 13 plugin of JAX, and found that of CUDA 12; pip install"),
+        ("not built", r"built without it: \S+libjaxmg_cu13.so is not there; install it again"),
+        (
+            "broken",
+            r"libjaxmg_cu13.so could not be loaded: .* needs cuBLAS and cuSOLVER of CUDA 13",
+        ),
+        ("of another version", r"libjaxmg_cu13.so could not be loaded: .*undefined symbol: jaxmg_"),
+    ],
+    ids=lambda value: value.replace(" ", "_") if "\\" not in value else "",
+)
+def test_where_there_is_no_cuda_engine(case, reason, tmp_path):
+    """Import and CPUs work; what is missing is said by `info` and by a call on GPUs."""
+    cpu = _library._directory() / "libjaxmg_cpu.so"
+    (tmp_path / cpu.name).symlink_to(cpu)
+    engine = tmp_path / "libjaxmg_cu13.so"
+    if case == "broken":
+        engine.write_text("not a library")
+    elif case == "of another version":
+        engine.symlink_to(cpu)
+    plugins = {"no plugin": [], "CUDA 12": ["jax_cuda12_plugin"]}.get(case, ["jax_cuda13_plugin"])
+    if find_spec("jax_cuda13_plugin") and case in ("no plugin", "CUDA 12"):
+        pytest.skip("the plugin is installed here")
+    # JAX itself starts CPU devices alone; what jaxmg looks at is set behind its back.
+    code = FAKE_PLUGIN.format(plugins=plugins)
+    if case != "not asked for":
+        code = code.replace(
+            "import jax, jaxmg", "import jax, os; os.environ['JAX_PLATFORMS'] = ''; import jaxmg"
+        )
+    done = run_python(code, JAXMG_LIBRARY_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    told, error = done.stdout.splitlines()
+    assert re.search("no: .*" + reason, told)
+    assert re.search("potrs: jaxmg's CUDA engine cannot be used: .*" + reason, error)
+
+
+def test_devices_without_an_engine(mesh, monkeypatch):
+    """The call looks at the platform of its mesh's devices."""
+    asked = []
+    monkeypatch.setattr(_library, "check_platform", lambda *what: asked.append(what))
+    assert works(mesh)
+    assert asked == [("potrs", mesh.devices.flat[0].platform)]
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match=r"cyclic_1d: .*got platform 'tpu'; jaxmg has no engine"):
+        _library.check_platform("cyclic_1d", "tpu")
 
 
 def test_a_differentiated_call_is_refused(mesh):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import DEVICES
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, random_matrix
 
@@ -46,8 +47,10 @@ def test_pad_and_unpad_inside_a_shard_map(mesh):
         lambda block: jaxmg.unpad_rows(block, 3), mesh=mesh, in_specs=P("x"), out_specs=P("x")
     )
     padded = jax.jit(pad)(a)
-    assert padded.shape == (40, 16)
-    np.testing.assert_array_equal(np.asarray(padded).reshape(8, 5, 16)[:, 2:], 0)
+    rows = 16 // DEVICES
+    assert padded.shape == (DEVICES * (rows + 3), 16)
+    blocks = np.asarray(padded).reshape(DEVICES, rows + 3, 16)
+    np.testing.assert_array_equal(blocks[:, rows:], 0)
     np.testing.assert_array_equal(jax.jit(unpad)(padded), a)
 
 

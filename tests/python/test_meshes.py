@@ -5,9 +5,10 @@ import threading
 import jax
 import numpy as np
 import pytest
+from devices import DEVICES, device_mesh
 from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, cpu_mesh, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
 
@@ -20,7 +21,7 @@ A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
 )
 def test_further_axes(spec, axis_type):
     """Devices along axes that A is not sharded over are teams of their own."""
-    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=axis_type)
+    mesh = device_mesh((4, 2), ("x", "y"), axis_type=axis_type)
     a = jax.device_put(A, NamedSharding(mesh, spec))
     for call in (jaxmg.potrs, jax.jit(lambda a, b: jaxmg.potrs(a, b, T, mesh, spec))):
         x = call(a, everywhere(B, mesh))
@@ -30,42 +31,50 @@ def test_further_axes(spec, axis_type):
 
 
 def test_three_axes():
-    mesh = cpu_mesh((2, 2, 2), ("host", "gpu", "batch"))
+    mesh = device_mesh((2, 2, 2), ("host", "gpu", "batch"))
     a = jax.device_put(A, NamedSharding(mesh, P(("host", "gpu"), None)))
     x = jax.jit(lambda a: jaxmg.potrs(a, B, T, mesh, P(("host", "gpu"), None)))(a)
     assert residual(A, x, B) < 10
 
 
-ORDERS = [(0, 1, 2, 3), (4, 5, 6, 7), (3, 2, 1, 0)]
+SIZE = max(2, DEVICES // 2)
+FIRST, LAST = tuple(range(SIZE)), tuple(range(DEVICES - SIZE, DEVICES))
+ORDERS = [FIRST, LAST, FIRST[::-1]]
 
 
 def test_one_jitted_function_on_three_device_sets(axis_type):
     """One trace and one lowering serve all of them: ranks are operands, not attributes."""
-    shape = AbstractMesh((4,), ("x",), axis_types=(axis_type,))
+    shape = AbstractMesh((SIZE,), ("x",), axis_types=(axis_type,))
     solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, T, shape, P("x", None), True))
     for _ in range(3):
         for order in ORDERS:
-            mesh = cpu_mesh((4,), devices=order, axis_type=axis_type)
+            mesh = device_mesh((len(order),), devices=order, axis_type=axis_type)
             x, status = solve(by_rows(A, mesh), everywhere(B, mesh))
             assert residual(A, x, B) < 10 and int(status) == 0
             assert x.sharding.device_set == set(mesh.devices.flat)
 
 
 def test_sub_meshes_in_turn():
-    for devices in [(0,), (7,), (2, 5), (6, 1, 4), tuple(range(8)), tuple(reversed(range(8)))]:
-        mesh = cpu_mesh((len(devices),), devices=devices)
+    everyone = tuple(range(DEVICES))
+    for devices in [(0,), (7,), (2, 5), (6, 1, 4), (1, 0), (1,), everyone, everyone[::-1]]:
+        if max(devices) >= DEVICES:
+            continue
+        mesh = device_mesh((len(devices),), devices=devices)
         assert residual(A, jaxmg.potrs(by_rows(A, mesh), B, T), B) < 10
 
 
 @pytest.mark.parametrize("same_devices", [False, True])
 def test_two_threads(same_devices):
     """Two meshes, from two Python threads at once: disjoint devices, or the same ones reordered."""
-    orders = [(0, 1, 2, 3), (3, 2, 1, 0) if same_devices else (4, 5, 6, 7)]
+    half = max(1, DEVICES // 2)
+    orders = [range(half), range(half, 2 * half)]
+    if same_devices:
+        orders = [FIRST, FIRST[::-1]]
     failures = []
 
     def work(order, seed):
         try:
-            mesh = cpu_mesh((4,), devices=order)
+            mesh = device_mesh((len(order),), devices=order)
             a, b = spd(N, np.float64, seed), random_matrix(N, 1, np.float64, seed)
             solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, T, mesh, P("x", None)))
             sharded = by_rows(a, mesh), everywhere(b, mesh)
@@ -83,7 +92,7 @@ def test_two_threads(same_devices):
 
 
 def test_two_meshes_over_the_same_devices_in_one_program():
-    flat, grid = cpu_mesh(), cpu_mesh((4, 2), ("p", "q"))
+    flat, grid = device_mesh(), device_mesh((4, 2), ("p", "q"))
 
     @jax.jit
     def both(a, b):
@@ -98,7 +107,7 @@ def test_two_meshes_over_the_same_devices_in_one_program():
 
 
 def test_columns_and_blocks_are_resharded():
-    mesh = cpu_mesh((4, 2), ("x", "y"), axis_type=AxisType.Auto)
+    mesh = device_mesh((4, 2), ("x", "y"), axis_type=AxisType.Auto)
     for spec in (P(None, "x"), P("x", "y"), P("y", "x"), P(None, ("x", "y"))):
         a = jax.device_put(A, NamedSharding(mesh, spec))
         assert residual(A, jaxmg.potrs(a, B, T), B) < 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from ._extras import have
 _VARIABLES = ("JAX_", "JAXMG_", "MKL_NUM", "OMP_", "OPENBLAS_", "XLA_", "CUDA_VISIBLE_DEVICES")
 
 
-def describe_environment() -> dict[str, Any]:
-    """All that explains a measurement, ready for JSON. Starts JAX's backend."""
+def describe_environment(device_note: str | None = None) -> dict[str, Any]:
+    """All that explains a measurement, ready for JSON. Starts JAX's backend.
+
+    Args:
+      device_note: what else there is to say about the devices.
+    """
     return {
         "versions": _versions(),
         "revision": _revision(),
@@ -26,6 +31,8 @@ def describe_environment() -> dict[str, Any]:
         "cpu": {"model": _cpu_model(), "cores": _cores()},
         "blas": _blas(),
         "devices": _devices(),
+        "gpus": _gpus(),
+        "device_note": device_note,
         "settings": {
             "jax_enable_x64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
             **{k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)},
@@ -35,7 +42,10 @@ def describe_environment() -> dict[str, Any]:
 
 def _versions() -> dict[str, str | None]:
     packages = ("jaxmg", "jax", "jaxlib", "numpy", "scipy")
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    # What JAX computes with on NVIDIA's GPUs; named only where they are.
+    nvidia = ("jax-cuda13-plugin", "nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cusolver")
+    return versions | {name: found for name in nvidia if (found := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:
@@ -109,6 +119,29 @@ def _devices() -> list[dict[str, Any]]:
     ]
 
 
+def _gpus() -> dict[str, Any] | None:
+    """NVIDIA's driver, the newest CUDA that it runs, and the GPUs; None where there is none."""
+
+    def smi(*arguments: str) -> str:
+        command = ["nvidia-smi", *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return run.stdout
+
+    try:
+        lines = smi("--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
+        cuda = re.search(r"CUDA Version\s*: *([\d.]+)", smi())
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [[cell.strip() for cell in line.rsplit(",", 1)] for line in lines if "," in line]
+    if not rows:
+        return None
+    return {
+        "names": [name for name, _ in rows],
+        "driver": rows[0][1],
+        "cuda": cuda.group(1) if cuda else None,
+    }
+
+
 def as_text(environment: dict[str, Any]) -> str:
     """The environment, a line for each thing."""
     versions = {
@@ -127,5 +160,11 @@ def as_text(environment: dict[str, Any]) -> str:
         )
     for kind in environment["devices"]:
         lines.append(f"devices   {kind['count']} x {kind['kind']} ({kind['platform']})")
+    if environment["gpus"] is not None:
+        gpus = environment["gpus"]
+        lines += [f"gpu       {name}" for name in gpus["names"]]
+        lines.append(f"driver    {gpus['driver']}, for CUDA up to {gpus['cuda']}")
+    if environment["device_note"] is not None:
+        lines.append(f"note      {environment['device_note']}")
     lines += [f"setting   {name}={value}" for name, value in environment["settings"].items()]
     return "\n".join(lines)

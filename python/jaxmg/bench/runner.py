@@ -15,10 +15,11 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from . import environment, record
+from . import environment, programs, record
 from ._extras import have
 from .baselines import BASELINES
-from .routines import ROUTINES
+from .programs import Outcome
+from .routines import ROUTINES, Consuming, InProcess
 from .suite import Case, Suite, needs_x64
 
 OURS = "jaxmg"
@@ -65,7 +66,7 @@ class Series:
         self.seconds: list[float] = []
         self.failure: str | None = None
         self.residual: float | None = None
-        self._run: Callable[[], Any] | None = None
+        self._run: Callable[[], Any] | Consuming | None = None
         self._result: Any = None
 
     @contextlib.contextmanager
@@ -77,7 +78,7 @@ class Series:
             self.failure = f"{type(error).__name__}: {error}".strip()
             self._run = self._result = None
 
-    def prepare(self, make: Callable[[], Callable[[], Any]]) -> None:
+    def prepare(self, make: Callable[[], Callable[[], Any] | Consuming]) -> None:
         with self._failures():
             self._run = make()
 
@@ -87,8 +88,11 @@ class Series:
             return
         self._result = None  # its memory is free for this run
         with self._failures():
+            run = self._run
+            if isinstance(run, Consuming):
+                run = functools.partial(run.run, run.fresh())
             start = time.perf_counter()
-            self._result = self._run()
+            self._result = run()
             seconds.append(time.perf_counter() - start)
 
     def check(self, residual: Callable[[Any], float]) -> None:
@@ -103,10 +107,26 @@ class Series:
         self._run = self._result = None
 
 
-def measure(case: Case, number: int, mesh: Mesh) -> list[dict[str, Any]]:
-    """The rows of one case."""
+def measure(
+    case: Case, number: int, mesh: Mesh, of_programs: programs.Outcomes
+) -> list[dict[str, Any]]:
+    """The rows of one case, jaxmg's first, those of programs last."""
+    outside = {name: of_programs.of(case, name) for name in programs.series_of(case)}
+    rows: list[dict[str, Any]] = []
+    if isinstance(ROUTINES[case.routine], InProcess):
+        rows = _measure_here(case, number, mesh)
+    for name, outcomes in outside.items():
+        series = OURS if name == ROUTINES[case.routine].program else name
+        rows += [_row_of_program(case, number, series, outcome) for outcome in outcomes]
+    _add_ratios(rows)
+    return rows
+
+
+def _measure_here(case: Case, number: int, mesh: Mesh) -> list[dict[str, Any]]:
     routine = ROUTINES[case.routine]
-    every = [Series(OURS), *(Series(name) for name in case.baselines)]
+    assert isinstance(routine, InProcess)
+    here = [name for name in case.baselines if name in BASELINES]
+    every = [Series(OURS), *(Series(name) for name in here)]
     try:
         problem = routine.problem(case, mesh)
     except Exception as error:
@@ -152,27 +172,67 @@ def _rows(case: Case, number: int, every: list[Series]) -> list[dict[str, Any]]:
                 "gflops": flops / median / 1e9 if median else None,
                 "residual": series.residual,
                 "ratios": {},
+                **({"donated": True} if case.donate and series.name == OURS else {}),
             }
         )
-    ours = rows[0]
-    for row in rows[1:]:
-        if ours["status"] == row["status"] == "ok":
-            ours["ratios"][row["series"]] = {
-                value: ours[value] / row[value] for value in ("median", "min")
-            }
     return rows
 
 
-def run_suite(suite: Suite, report: Report = print) -> dict[str, Any]:
+def _row_of_program(case: Case, number: int, series: str, outcome: Outcome) -> dict[str, Any]:
+    row = {
+        "case": number,
+        "routine": outcome.routine,
+        "dtype": case.dtype,
+        "n": outcome.n,
+        "rhs": None,
+        "devices": outcome.devices,
+        "tile": outcome.tile,
+        "series": series,
+        "status": "ok" if outcome.failure is None else "failed",
+        "message": outcome.failure,
+        "warmup_seconds": list(outcome.warmup_seconds),
+        "seconds": list(outcome.seconds),
+        "median": statistics.median(outcome.seconds) if outcome.seconds else None,
+        "min": min(outcome.seconds, default=None),
+        "gflops": outcome.gflops,
+        "residual": outcome.residual,
+        "ratios": {},
+    }
+    if outcome.device_gflops is not None:
+        row["device_gflops"] = list(outcome.device_gflops)
+    return row
+
+
+def _add_ratios(rows: list[dict[str, Any]]) -> None:
+    """To jaxmg's row: its times over each baseline's, over its best row's where it has several."""
+    ours = next(row for row in rows if row["series"] == OURS)
+    if ours["status"] != "ok":
+        return
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        # A product of matrices is other work; its rate is what compares (`report`).
+        if row is ours or row["status"] != "ok" or row["routine"] == "gemm":
+            continue
+        if row["series"] not in best or row["median"] < best[row["series"]]["median"]:
+            best[row["series"]] = row
+    for name, row in best.items():
+        ours["ratios"][name] = {value: ours[value] / row[value] for value in ("median", "min")}
+
+
+def run_suite(
+    suite: Suite, report: Report = print, device_note: str | None = None
+) -> dict[str, Any]:
     """Measures all cases.
 
-    Each series of a case is warmed up, then all take turns. Inputs are made before and not timed;
+    Programs of their own run first, one after the other, before JAX takes the GPUs' memory. Each
+    other series of a case is warmed up, then all take turns. Inputs are made before and not timed;
     a time ends when the result is there. What fails, or runs out of memory, or has a residual
     above `RESIDUAL_LIMIT`, becomes a row with the status ``failed``.
 
     Args:
       suite: what to measure. JAX must not have started, or have the suite's devices.
       report: takes lines for the console as they come: a row for each series.
+      device_note: what the record is to say about the devices.
 
     Returns:
       The record, as schema.json describes it.
@@ -182,6 +242,7 @@ def run_suite(suite: Suite, report: Report = print) -> dict[str, Any]:
     """
     from . import report as tables
 
+    of_programs = programs.measure(suite, lambda line: print(line, file=sys.stderr))
     configure(suite)
     devices = jax.devices(suite.platform)[: suite.devices]
     mesh = jax.make_mesh((suite.devices,), ("x",), devices=devices)
@@ -189,14 +250,14 @@ def run_suite(suite: Suite, report: Report = print) -> dict[str, Any]:
         "version": record.VERSION,
         "suite": suite.name,
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "environment": environment.describe_environment(),
+        "environment": environment.describe_environment(device_note),
         "rows": [],
     }
     report(tables.heading())
     with _progress(suite) as progress:
         for number, case in enumerate(suite.cases):
             progress.next(case)
-            rows = measure(case, number, mesh)
+            rows = measure(case, number, mesh, of_programs)
             result["rows"] += rows
             for row in rows:
                 progress.write(tables.line(row), report)

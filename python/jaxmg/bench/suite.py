@@ -13,6 +13,7 @@ import numpy as np
 from .._arguments import SUPPORTED
 from ._extras import need
 from .baselines import BASELINES
+from .programs import SERIES
 from .routines import ROUTINES
 
 
@@ -29,7 +30,8 @@ class Case:
       tile: ``T_A``; None has it chosen.
       repeats: timed runs of each series.
       warmups: runs of each series before these; the first one compiles.
-      baselines: names in `BASELINES`.
+      donate: whether jaxmg may destroy A.
+      baselines: names in `BASELINES` or `PROGRAM_BASELINES`.
     """
 
     routine: str
@@ -40,6 +42,7 @@ class Case:
     tile: int | None = None
     repeats: int = 7
     warmups: int = 1
+    donate: bool = False
     baselines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -56,30 +59,40 @@ class Suite:
       platform: JAX's name of the platform: ``cpu``, ``cuda``.
       devices: number of devices that the platform must have; CPUs are made to.
       cases: what to measure.
+      programs: folder of the programs that some series need.
     """
 
     name: str
     platform: str
     devices: int
     cases: tuple[Case, ...]
+    programs: str | None = None
 
 
 _SWEPT = ("routine", "dtype", "n", "rhs", "tile")
-_OPTIONS = ("repeats", "warmups", "baselines")
-_SUITE = ("name", "description", "platform", "devices", *_OPTIONS, "cases")
+_OPTIONS = ("repeats", "warmups", "donate", "baselines")
+_SUITE = ("name", "description", "platform", "devices", "programs", *_OPTIONS, "cases")
 
 
-def load_suite(path: str | Path, repeats: int | None = None) -> Suite:
+#: Baselines that are not measured in this process.
+PROGRAM_BASELINES = tuple(
+    name for name in SERIES if name not in [routine.program for routine in ROUTINES.values()]
+)
+
+
+def load_suite(path: str | Path, repeats: int | None = None, programs: str | None = None) -> Suite:
     """Reads a suite.
 
     A suite is a mapping with ``platform``, ``devices`` and a list ``cases``; ``name``,
-    ``description`` and the defaults ``repeats``, ``warmups``, ``baselines`` may be there. A case
+    ``description``, ``programs`` (a folder) and the defaults ``repeats``, ``warmups``, ``donate``,
+    ``baselines`` may be there. A case
     has ``routine``, ``dtype``, ``n``, ``rhs`` and ``tile``, any of them a list, which stands for
     all combinations, and may set the defaults anew.
 
     Args:
       path: a YAML file.
       repeats: if given, the number of timed runs of all cases.
+      programs: if given, the folder of the programs.
 
     Returns:
       The suite.
@@ -96,12 +109,12 @@ def load_suite(path: str | Path, repeats: int | None = None) -> Suite:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {error}") from None
     try:
-        return _suite(content, path.stem, repeats)
+        return _suite(content, path.stem, repeats, programs)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _suite(content: Any, name: str, repeats: int | None) -> Suite:
+def _suite(content: Any, name: str, repeats: int | None, programs: str | None) -> Suite:
     _check_keys("suite", content, _SUITE, required=("platform", "devices", "cases"))
     devices = _whole("devices", content["devices"], at_least=1)
     defaults = {key: content[key] for key in _OPTIONS if key in content}
@@ -117,7 +130,13 @@ def _suite(content: Any, name: str, repeats: int | None) -> Suite:
             cases.extend(_cases(settings, devices))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    return Suite(str(content.get("name", name)), str(content["platform"]), devices, tuple(cases))
+    return Suite(
+        str(content.get("name", name)),
+        str(content["platform"]),
+        devices,
+        tuple(cases),
+        programs or content.get("programs"),
+    )
 
 
 def _cases(settings: Mapping[str, Any], devices: int) -> list[Case]:
@@ -137,8 +156,11 @@ def _case(fields: dict[str, Any], devices: int) -> Case:
     case = Case(**{**fields, "devices": devices, "baselines": tuple(fields.get("baselines", ()))})
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
+    here = () if ROUTINES[case.routine].program else BASELINES
     for name in case.baselines:
-        _one_of("baselines", name, BASELINES)
+        _one_of("baselines", name, (*here, *PROGRAM_BASELINES))
+    if not isinstance(case.donate, bool):
+        raise ValueError(f"donate: expected true or false, got {case.donate!r}")
     _whole("n", case.n, at_least=1)
     _whole("rhs", case.rhs, at_least=1)
     _whole("repeats", case.repeats, at_least=1)

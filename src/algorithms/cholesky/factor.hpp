@@ -1,7 +1,10 @@
 // Cholesky factorisation of a distributed matrix.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "algorithms/cholesky/panel.hpp"
 #include "distribution/block_cyclic.hpp"
@@ -9,29 +12,36 @@
 
 namespace jaxmg {
 
-/// Two panels that peers' data is pulled into, used in turn.
+/// One panel for the bulk to work with, and one to arrive.
+inline constexpr int panel_slots = 2;
+
+/// Storage for a panel in each slot.
+template <Scalar T>
+using PanelStorage = std::array<MatrixView<T>, panel_slots>;
+
+/// Panels that peers' data is pulled into, used in turn.
 template <Backend B, Scalar T>
 class PanelRing {
  public:
-  static constexpr int slots = 2;
   using Event = typename B::Event;
+  using Readers = std::array<Event, 3>;
 
-  explicit PanelRing(std::array<MatrixView<T>, slots> storage) : storage_(storage) {}
+  explicit PanelRing(const PanelStorage<T>& storage) : storage_(storage) {}
 
   /// Storage for panel k, of this shape. `writer` waits for those who read what is there now.
   MatrixView<T> acquire(index_t k, index_t rows, index_t cols, typename B::Queue& writer) {
-    const auto slot = static_cast<std::size_t>(k % slots);
+    const auto slot = static_cast<std::size_t>(k % panel_slots);
     for (const Event& reader : readers_[slot]) writer.wait(reader);
     return storage_[slot].block(0, 0, rows, cols);
   }
   /// Panel k is free once these have happened.
-  void release(index_t k, const Event& one, const Event& other) {
-    readers_[static_cast<std::size_t>(k % slots)] = {one, other};
+  void release(index_t k, const Readers& readers) {
+    readers_[static_cast<std::size_t>(k % panel_slots)] = readers;
   }
 
  private:
-  std::array<MatrixView<T>, slots> storage_;
-  std::array<std::array<Event, 2>, slots> readers_;
+  PanelStorage<T> storage_;
+  std::array<Readers, panel_slots> readers_;
 };
 
 /// This rank's columns of tile column j, rows from the diagonal down: (n - offset(j)) x width(j).
@@ -53,62 +63,163 @@ MatrixView<T> tile_inverse(const BlockCyclic& layout, TileInverses<T> inverses, 
   return inverses.block(0, layout.local_offset(j), layout.width(j), layout.width(j));
 }
 
+/// Tile rows at which the panel below diagonal tile k is cut into chunks, from k + 1 to
+/// layout.tiles(): the next diagonal tile's rows first; the others end at the same rows in every
+/// step, so that a chunk depends on one chunk of the step before.
+inline std::vector<index_t> panel_cuts(const BlockCyclic& layout, index_t k) {
+  constexpr index_t most_chunks = 8, least_tiles = 4;
+  const index_t tiles = layout.tiles();
+  const index_t step = std::max(least_tiles, (tiles + most_chunks - 1) / most_chunks);
+  std::vector<index_t> cuts{k + 1, k + 2};
+  while (cuts.back() < tiles) {
+    cuts.push_back(std::min((cuts.back() / step + 1) * step, tiles));
+  }
+  return cuts;
+}
+
+/// The steps of a right-looking Cholesky factorisation with look-ahead 1; see potrf().
+///
+/// The critical path runs from one diagonal tile to the next. So a panel is solved, sent and
+/// applied to the next tile column in chunks of rows, the next diagonal tile's first: that tile is
+/// factored, and its own panel begun, while the other chunks are under way.
+template <Backend B, Scalar T>
+class CholeskySteps {
+ public:
+  CholeskySteps(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A, PanelRing<B, T>& ring,
+                const SubstitutionWork<T>& work, TileInverses<T> inverses, std::int32_t* info)
+      : rank_(rank),
+        layout_(layout),
+        A_(A),
+        ring_(ring),
+        work_(work),
+        inverses_(inverses),
+        info_(info) {}
+
+  void run() {
+    for (index_t k = 0; k < layout_.tiles(); ++k) {
+      if (owns(k)) factor_diagonal_tile(k);
+      if (k + 1 < layout_.tiles()) eliminate(k);
+    }
+  }
+
+ private:
+  using Event = typename B::Event;
+
+  /// Rows of the next tile column, up to `end`, that are as the next step wants them.
+  struct Chunk {
+    index_t end;
+    Event updated;
+  };
+
+  bool owns(index_t j) const { return layout_.owner(j) == rank_.index(); }
+  MatrixView<T> column(index_t j) const { return tile_column(layout_, A_, j); }
+
+  /// A11 = L11 L11^H
+  void factor_diagonal_tile(index_t k) {
+    auto& panel = rank_.panel();
+    const MatrixView<T> A11 = column(k).row_range(0, layout_.width(k));
+    B::template potrf<T>(panel, A11, layout_.offset(k), info_);
+    if (!inverses_.empty()) {
+      B::template copy_lower<T>(panel, A11, A11);
+      rank_.copies().wait(panel.record());
+      B::template invert_diagonal_blocks<T>(rank_.copies(), A11, A11.cols,
+                                            tile_inverse(layout_, inverses_, k));
+    }
+    prepare_panel_solve<B, T>(panel, A11, work_);
+  }
+
+  /// L21 = A21 L11^-H,  A22 -= L21 L21^H
+  void eliminate(index_t k) {
+    const index_t width = layout_.width(k), top = layout_.offset(k + 1);
+    const index_t below = layout_.order() - top;
+    const bool pulls = !owns(k) && !rank_.reads_peers_directly();
+    const MatrixView<T> staging =
+        pulls ? ring_.acquire(k, below, width, rank_.copies()) : MatrixView<T>();
+    const std::vector<index_t> cuts = panel_cuts(layout_, k);
+    MatrixView<const T> L21;
+    std::vector<Chunk> next_column;
+    for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
+      const index_t begin = layout_.offset(cuts[c]), end = layout_.offset(cuts[c + 1]);
+      MatrixView<T> chunk(nullptr, end - begin, width, A_.ld);
+      if (owns(k)) {
+        chunk = column(k).row_range(begin - layout_.offset(k), end - layout_.offset(k));
+        solve_chunk(k, chunk, end);
+      }
+      const auto arrived =
+          rank_.template broadcast<T>(layout_.owner(k), rank_.panel(), chunk,
+                                      pulls ? staging.row_range(begin - top, end - top) : staging);
+      if (begin == top) L21 = {arrived.view.data, below, width, arrived.view.ld};
+      rank_.bulk().wait(arrived.ready);
+      if (owns(k + 1)) {
+        next_column.push_back({end, update_next_column(k, L21, begin, end, arrived.ready)});
+      }
+    }
+    column_ = std::move(next_column);
+    update_other_columns(k, L21);
+    if (pulls) {
+      ring_.release(k, {rank_.bulk().record(), rank_.panel().record(), rank_.ahead().record()});
+    }
+  }
+
+  /// A21 := A21 L11^-H in a chunk of rows that reaches down to `end`.
+  void solve_chunk(index_t k, MatrixView<T> chunk, index_t end) {
+    const auto covers = [end](const Chunk& updated) { return updated.end >= end; };
+    const auto updated = std::find_if(column_.begin(), column_.end(), covers);
+    if (updated != column_.end()) rank_.panel().wait(updated->updated);
+    const MatrixView<T> A11 = column(k).row_range(0, layout_.width(k));
+    panel_solve<B, T>(rank_.panel(), A11, chunk, work_);
+  }
+
+  /// Rows begin .. end of tile column k + 1, as soon as those of L21 are here.
+  Event update_next_column(index_t k, MatrixView<const T> L21, index_t begin, index_t end,
+                           const Event& arrived) {
+    const index_t top = layout_.offset(k + 1);
+    const MatrixView<const T> W = L21.row_range(begin - top, end - top);
+    const MatrixView<T> C = column(k + 1).row_range(begin - top, end - top);
+    auto& queue = begin == top ? rank_.panel() : rank_.ahead();
+    queue.wait(updated_);
+    queue.wait(arrived);
+    if (begin == top) {
+      B::template trapezoid_update<T>(queue, W, C);
+    } else {
+      const MatrixView<const T> W1 = L21.row_range(0, C.cols);
+      B::template gemm<T>(queue, Op::none, Op::conj_trans, T(-1), W, W1, T(1), C);
+    }
+    return queue.record();
+  }
+
+  void update_other_columns(index_t k, MatrixView<const T> L21) {
+    for (index_t j = layout_.first_owned(rank_.index(), k + 2); j < layout_.tiles();
+         j += rank_.size()) {
+      const index_t skip = layout_.offset(j) - layout_.offset(k + 1);
+      B::template trapezoid_update<T>(rank_.bulk(), L21.row_range(skip, L21.rows), column(j));
+      if (j == k + 2) updated_ = rank_.bulk().record();
+    }
+  }
+
+  Rank<B>& rank_;
+  const BlockCyclic& layout_;
+  MatrixView<T> A_;
+  PanelRing<B, T>& ring_;
+  const SubstitutionWork<T>& work_;
+  TileInverses<T> inverses_;
+  std::int32_t* info_;
+  std::vector<Chunk> column_;  ///< of the tile column that this rank solves next
+  Event updated_;              ///< the same tile column by the bulk of the steps before
+};
+
 /// A = L L^H, L in the place of A's lower triangle (LAPACK potrf with uplo = 'L').
 ///
 /// Right-looking with look-ahead 1: n^3 / 3 flops (times 4 for complex), one trapezoid update a
 /// local tile column and step. `A` is this rank's storage in the cyclic layout, its ld the same on
-/// all ranks; it must be ready for rank.panel() and rank.bulk(). *info, zero before, becomes the
+/// all ranks; it must be ready for all queues but rank.copies(). *info, zero before, becomes the
 /// order of the first minor that is not positive definite among the tiles that this rank owns.
 /// If `inverses` is not empty it is filled on rank.copies(), off the critical path, and the
-/// diagonal tiles of L get zeros above their diagonal.
+/// diagonal tiles of L get zeros above their diagonal. Afterwards A is ready for rank.panel().
 template <Backend B, Scalar T>
 void potrf(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A, PanelRing<B, T>& ring,
            const SubstitutionWork<T>& work, TileInverses<T> inverses, std::int32_t* info) {
-  auto& panel = rank.panel();
-  auto& bulk = rank.bulk();
-  typename B::Event updated;  // the bulk of all steps so far
-
-  for (index_t k = 0; k < layout.tiles(); ++k) {
-    const index_t width = layout.width(k), below = layout.order() - layout.offset(k + 1);
-    MatrixView<T> A21(nullptr, below, width, A.ld);
-
-    // A11 = L11 L11^H,  L21 = A21 L11^-H
-    if (layout.owner(k) == rank.index()) {
-      const MatrixView<T> column = tile_column(layout, A, k);
-      const MatrixView<T> A11 = column.row_range(0, width);
-      A21 = column.row_range(width, column.rows);
-      B::template potrf<T>(panel, A11, layout.offset(k), info);
-      panel_solve<B, T>(panel, A11, A21, work);
-      if (!inverses.empty()) {
-        B::template copy_lower<T>(panel, A11, A11);
-        rank.copies().wait(panel.record());
-        B::template invert_diagonal_blocks<T>(rank.copies(), A11, width,
-                                              tile_inverse(layout, inverses, k));
-      }
-    }
-    if (below == 0) break;
-
-    const bool pulls = layout.owner(k) != rank.index() && !rank.reads_peers_directly();
-    const MatrixView<T> staging =
-        pulls ? ring.acquire(k, below, width, rank.copies()) : MatrixView<T>();
-    const auto L21 = rank.template broadcast<T>(layout.owner(k), panel, A21, staging);
-
-    // A22 -= L21 L21^H, the next tile column first
-    bulk.wait(L21.ready);
-    for (index_t j = layout.first_owned(rank.index(), k + 1); j < layout.tiles();
-         j += rank.size()) {
-      const bool next = j == k + 1;
-      if (next) {
-        panel.wait(updated);
-        panel.wait(L21.ready);
-      }
-      const index_t skip = layout.offset(j) - layout.offset(k + 1);
-      B::template trapezoid_update<T>(next ? panel : bulk, L21.view.row_range(skip, below),
-                                      tile_column(layout, A, j));
-    }
-    updated = bulk.record();
-    if (pulls) ring.release(k, updated, panel.record());
-  }
+  CholeskySteps<B, T>(rank, layout, A, ring, work, inverses, info).run();
 }
 
 /// *sum := this rank's share of log det(L L^H) = 2 sum_i log Re L_ii.

@@ -17,6 +17,16 @@ struct SubstitutionWork {
   MatrixView<T> solution;  ///< m x s
 };
 
+/// Copies L11 and inverts its diagonal sub-blocks, for block_substitution(). The triangle of L11
+/// that is not read may hold NaN.
+template <Backend B, Scalar T>
+void prepare_substitution(typename B::Queue& queue, MatrixView<const T> L11,
+                          const SubstitutionWork<T>& work) {
+  const MatrixView<T> L = work.lower.block(0, 0, L11.rows, L11.cols);
+  B::template copy_lower<T>(queue, L11, L);
+  B::template invert_diagonal_blocks<T>(queue, L, substitution_block, work.inverses);
+}
+
 /// A21 := A21 L11^-H by block substitution over sub-blocks with inverted diagonals X, each refined
 /// once. For sub-block I, with R = A21_I - W_{<I} L_{I,<I}^H,
 ///
@@ -25,20 +35,18 @@ struct SubstitutionWork {
 /// Without the refinement the residual grows with the condition of L_II, and potrf reports sorted
 /// kernel matrices as not positive definite where LAPACK succeeds; with it the bound is trsm's,
 /// ||A21 - W L11^H|| <= c T eps ||W|| ||L11||. All products are gemms: m T^2 (1 + 5 s / T)
-/// multiply-adds. The triangle of L11 that is not read may hold NaN.
+/// multiply-adds. `work` as prepare_substitution() left it.
 template <Backend B, Scalar T>
-void block_substitution(typename B::Queue& queue, MatrixView<const T> L11, MatrixView<T> A21,
+void block_substitution(typename B::Queue& queue, MatrixView<T> A21,
                         const SubstitutionWork<T>& work) {
   const T one(1), minus_one(-1), zero(0);
   const auto multiply = [&](T alpha, MatrixView<const T> left, MatrixView<const T> right, T beta,
                             MatrixView<T> result) {
     B::template gemm<T>(queue, Op::none, Op::conj_trans, alpha, left, right, beta, result);
   };
-  const MatrixView<T> L = work.lower.block(0, 0, L11.rows, L11.cols);
-  B::template copy_lower<T>(queue, L11, L);
-  B::template invert_diagonal_blocks<T>(queue, L, substitution_block, work.inverses);
-  for (index_t i = 0; i < L11.cols; i += substitution_block) {
-    const index_t s = std::min(substitution_block, L11.cols - i);
+  const MatrixView<T> L = work.lower.block(0, 0, A21.cols, A21.cols);
+  for (index_t i = 0; i < L.cols; i += substitution_block) {
+    const index_t s = std::min(substitution_block, L.cols - i);
     const MatrixView<T> X = work.inverses.block(0, i, s, s);
     const MatrixView<T> Lii = L.block(i, i, s, s);
     const MatrixView<T> R = A21.column_range(i, i + s);
@@ -51,6 +59,15 @@ void block_substitution(typename B::Queue& queue, MatrixView<const T> L11, Matri
   }
 }
 
+/// What panel_solve() with L11 needs, where the backend does not solve by trsm.
+template <Backend B, Scalar T>
+void prepare_panel_solve(typename B::Queue& queue, MatrixView<const T> L11,
+                         const SubstitutionWork<T>& work) {
+  if constexpr (B::panel_method == PanelMethod::block_substitution) {
+    prepare_substitution<B, T>(queue, L11, work);
+  }
+}
+
 /// A21 := A21 L11^-H in the way that suits the backend.
 template <Backend B, Scalar T>
 void panel_solve(typename B::Queue& queue, MatrixView<const T> L11, MatrixView<T> A21,
@@ -58,7 +75,7 @@ void panel_solve(typename B::Queue& queue, MatrixView<const T> L11, MatrixView<T
   if constexpr (B::panel_method == PanelMethod::trsm) {
     B::template trsm<T>(queue, Side::right, Op::conj_trans, L11, A21);
   } else {
-    block_substitution<B, T>(queue, L11, A21, work);
+    block_substitution<B, T>(queue, A21, work);
   }
 }
 

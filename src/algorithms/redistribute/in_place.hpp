@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "algorithms/redistribute/rows.hpp"
 #include "distribution/staging_plan.hpp"
 #include "team/rank.hpp"
 
@@ -20,8 +21,9 @@ inline index_t staging_columns(const BlockCyclic& layout) { return 2 * layout.ti
 template <Backend B, Scalar T>
 class CycleBatch {
  public:
-  CycleBatch(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> mine, MatrixView<T> staging)
-      : rank_(rank), layout_(layout), mine_(mine), staging_(staging) {}
+  CycleBatch(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> mine, MatrixView<T> staging,
+             Rows rows)
+      : rank_(rank), layout_(layout), mine_(mine), staging_(staging), rows_(rows) {}
 
   void turn(const std::vector<StagedCycle>& batch) {
     meet();
@@ -69,18 +71,23 @@ class CycleBatch {
     if (rank_of(here) != rank_.index()) return;
     auto& queue = rank_.copies();
     if (step > 0) rank_.wait_for(rank_of(target(cycle, step - 1)), before, queue);
-    const MatrixView<T> slot = columns(mine_.data, here % layout_.local_columns(), cycle.width);
     const index_t last = cycle.slots[length - 1];
+    const index_t from = step == 0 || step == length ? last : cycle.slots[length - step - 1];
+    const MatrixView<T> slot = columns(mine_.data, here, cycle.width);
+    const MatrixView<T> staged_here = staging_.block(0, staged.staging, mine_.rows, cycle.width);
+    const MatrixView<const T> staged_there(shard(stagings_, last) + staged.staging * staging_.ld,
+                                           mine_.rows, cycle.width, staging_.ld);
+    const auto move = [&](MatrixView<const T> source, MatrixView<T> destination) {
+      const index_t first = rows_ == Rows::all ? 0 : from;
+      B::template copy<T>(queue, source.row_range(first, mine_.rows),
+                          destination.row_range(first, mine_.rows));
+    };
     if (step == 0) {
-      B::template copy<T>(queue, slot, staging_.block(0, staged.staging, mine_.rows, cycle.width));
+      move(slot, staged_here);
     } else if (step < length) {
-      const index_t from = cycle.slots[length - step - 1];
-      B::template copy<T>(
-          queue, columns(shard(shards_, from), from % layout_.local_columns(), cycle.width), slot);
+      move(columns(shard(shards_, from), from, cycle.width), slot);
     } else {
-      const MatrixView<const T> lifted(shard(stagings_, last), mine_.rows, staging_.cols,
-                                       staging_.ld);
-      B::template copy<T>(queue, lifted.block(0, staged.staging, mine_.rows, cycle.width), slot);
+      move(staged_there, slot);
     }
     rank_.post(tag, nullptr, queue);
   }
@@ -89,14 +96,15 @@ class CycleBatch {
     return of_ranks[static_cast<std::size_t>(rank_of(slot))];
   }
   template <class U>
-  MatrixView<U> columns(U* data, index_t local, index_t width) const {
-    return {data + local * mine_.ld, mine_.rows, width, mine_.ld};
+  MatrixView<U> columns(U* shard, index_t slot, index_t width) const {
+    return {shard + slot % layout_.local_columns() * mine_.ld, mine_.rows, width, mine_.ld};
   }
 
   Rank<B>& rank_;
   const BlockCyclic& layout_;
   MatrixView<T> mine_;
   MatrixView<T> staging_;
+  Rows rows_;
   std::vector<const T*> shards_;
   std::vector<const T*> stagings_;
 };
@@ -104,11 +112,12 @@ class CycleBatch {
 /// Moves all columns of all ranks along `cycles` (of block_to_cyclic_cycles or its inverse).
 /// `mine` is this rank's storage, `staging` has staging_columns() columns; their leading
 /// dimensions are the same on all ranks. Enqueued on rank.copies(); the last step of a rank that
-/// still reads this one's staging is waited for.
+/// still reads this one's staging is waited for. Rows::from_diagonal is for cycles from the block
+/// layout, where a slot is the number of the column that it holds.
 template <Backend B, Scalar T>
 void permute_in_place(Rank<B>& rank, const BlockCyclic& layout, std::vector<Cycle> cycles,
-                      MatrixView<T> mine, MatrixView<T> staging) {
-  CycleBatch<B, T> batch(rank, layout, mine, staging);
+                      MatrixView<T> mine, MatrixView<T> staging, Rows rows) {
+  CycleBatch<B, T> batch(rank, layout, mine, staging, rows);
   for (const auto& cycles_at_once :
        staging_plan(std::move(cycles), layout, staging_columns(layout))) {
     batch.turn(cycles_at_once);

@@ -3,13 +3,11 @@
 
 #include <vector>
 
+#include "algorithms/redistribute/rows.hpp"
 #include "distribution/pieces.hpp"
 #include "team/rank.hpp"
 
 namespace jaxmg {
-
-/// Which rows of a column travel.
-enum class Rows { all, from_diagonal };
 
 namespace detail {
 

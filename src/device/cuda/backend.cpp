@@ -101,6 +101,7 @@ void join_inverses(Lane& lane, MatrixView<const T> L, index_t stride_l, MatrixVi
 template <class T>
 void Backend::copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
+  chaos_delay(queue.stream());
   const auto row_bytes = static_cast<std::size_t>(dst.rows) * sizeof(T);
   if (dst.cols == 1 || (src.ld == dst.rows && dst.ld == dst.rows)) {
     JAXMG_CUDA(cudaMemcpyAsync(dst.data, src.data, row_bytes * static_cast<std::size_t>(dst.cols),

@@ -13,6 +13,16 @@ void check(cudaError_t status, const char* call);
 void check(cublasStatus_t status, const char* call);
 void check(cusolverStatus_t status, const char* call);
 
+/// For tests, while it lives: the `count`-th CUDA call of this thread whose text begins with
+/// `prefix` is taken to have returned `status`.
+class FailingCall {
+ public:
+  FailingCall(const char* prefix, int count, cudaError_t status);
+  ~FailingCall();
+  FailingCall(const FailingCall&) = delete;
+  FailingCall& operator=(const FailingCall&) = delete;
+};
+
 }  // namespace jaxmg::cuda
 
 #define JAXMG_CUDA(call) ::jaxmg::cuda::check((call), #call)

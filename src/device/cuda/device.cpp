@@ -3,6 +3,7 @@
 #include <array>
 #include <iostream>
 #include <mutex>
+#include <utility>
 
 namespace jaxmg::cuda {
 namespace {
@@ -71,9 +72,8 @@ void Lane::reserve(std::size_t device_bytes, std::size_t host_bytes) {
     solver_host.resize(host_bytes);
   }
   if (device_bytes <= solver_bytes) return;
-  JAXMG_CUDA(cudaFree(solver_workspace));  // waits for the device
-  solver_workspace = nullptr;
   solver_bytes = 0;
+  JAXMG_CUDA(cudaFree(std::exchange(solver_workspace, nullptr)));  // waits for the device
   JAXMG_CUDA(cudaMalloc(&solver_workspace, device_bytes));
   solver_bytes = device_bytes;
 }
@@ -132,7 +132,7 @@ Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
     context_->ordinal = ordinal;
     // What a rank takes: made here, before ranks meet, since creation may block on the device.
     context_->lanes[static_cast<int>(Priority::normal)].push_back(make_lane(Priority::normal));
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
       context_->lanes[static_cast<int>(Priority::high)].push_back(make_lane(Priority::high));
     }
   }

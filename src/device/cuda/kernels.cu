@@ -46,6 +46,11 @@ __device__ double plus(double a, double b) { return a + b; }
 __device__ cuComplex plus(cuComplex a, cuComplex b) { return cuCaddf(a, b); }
 __device__ cuDoubleComplex plus(cuDoubleComplex a, cuDoubleComplex b) { return cuCadd(a, b); }
 
+__device__ float minus(float x) { return -x; }
+__device__ double minus(double x) { return -x; }
+__device__ cuComplex minus(cuComplex x) { return make_cuComplex(-x.x, -x.y); }
+__device__ cuDoubleComplex minus(cuDoubleComplex x) { return make_cuDoubleComplex(-x.x, -x.y); }
+
 /// c - a b.
 __device__ float minus_product(float c, float a, float b) { return fmaf(-a, b, c); }
 __device__ double minus_product(double c, double a, double b) { return fma(-a, b, c); }
@@ -178,32 +183,76 @@ __global__ void note_failure_kernel(Window<const D> factor, const int* failed, i
   }
 }
 
-/// One thread block a diagonal block, one thread a column of its inverse: forward substitution
-/// with L in shared memory.
+constexpr int half_block = small_block / 2;
+constexpr int inversion_threads = 256;
+
+/// X := T^-1 for the lower triangular T, both half_block wide with leading dimension small_block,
+/// by one warp, a column a lane: x_k is subtracted at once from all rows below, so that these
+/// products do not wait for each other.
 template <class D>
-__global__ void invert_small_blocks_kernel(Window<const D> L, index_t period, Window<D> X) {
-  constexpr int s = small_block;
-  extern __shared__ char memory[];
-  D* const tile = reinterpret_cast<D*>(memory);  // s x s, column by column
-  D* const inverse = tile + s * s;               // s x s, row by row
-  const index_t b = static_cast<index_t>(blockIdx.x) * s;
-  const int w = static_cast<int>(L.cols - b < s ? L.cols - b : s);
-  for (int e = threadIdx.x; e < w * w; e += blockDim.x) {
-    tile[e % w + (e / w) * s] = L(b + e % w, b + e / w);
+__device__ void invert_by_warp(const D* T, D* X) {
+  const int j = threadIdx.x % half_block;
+  D x[half_block];
+#pragma unroll
+  for (int i = 0; i < half_block; ++i) {
+    x[i] = D{};
+    if (i == j) set_real(x[i], static_cast<decltype(real_of(x[i]))>(1));
   }
-  __syncthreads();
-  const int j = threadIdx.x;
-  if (j < w) {
-    for (int i = 0; i < w; ++i) {
-      D x{};
-      if (i == j) set_real(x, static_cast<decltype(real_of(x))>(1));
-      for (int k = j; k < i; ++k) x = minus_product(x, tile[i + k * s], inverse[k * s + j]);
-      inverse[i * s + j] = i < j ? D{} : over(x, real_of(tile[i + i * s]));
+#pragma unroll
+  for (int k = 0; k < half_block; ++k) {
+    x[k] = over(x[k], real_of(T[k + k * small_block]));
+#pragma unroll
+    for (int i = k + 1; i < half_block; ++i) {
+      x[i] = minus_product(x[i], T[i + k * small_block], x[k]);
     }
   }
+#pragma unroll
+  for (int i = 0; i < half_block; ++i) X[i + j * small_block] = i < j ? D{} : x[i];
+}
+
+/// C := -A B or, if `negated`, A B, all half_block wide with leading dimension small_block.
+template <class D>
+__device__ void multiply_by_block(const D* A, const D* B, D* C, bool negated) {
+  for (int e = threadIdx.x; e < half_block * half_block; e += inversion_threads) {
+    const int i = e % half_block, j = e / half_block;
+    D c{};
+    for (int k = 0; k < half_block; ++k) {
+      c = minus_product(c, A[i + k * small_block], B[k + j * small_block]);
+    }
+    C[i + j * small_block] = negated ? minus(c) : c;
+  }
+}
+
+/// One thread block a diagonal block L = [L11 0; L21 L22]: two warps invert L11 and L22, then
+/// X21 = -X22 (L21 X11). A block at the end that is narrower is continued by the identity.
+template <class D>
+__global__ void invert_small_blocks_kernel(Window<const D> L, index_t period, Window<D> X) {
+  constexpr int s = small_block, h = half_block, corner = h + h * s;
+  extern __shared__ char memory[];
+  D* const tile = reinterpret_cast<D*>(memory);
+  D* const inverse = tile + s * s;
+  const index_t b = static_cast<index_t>(blockIdx.x) * s;
+  const int w = static_cast<int>(L.cols - b < s ? L.cols - b : s);
+  for (int e = threadIdx.x; e < s * s; e += inversion_threads) {
+    const int i = e % s, j = e / s;
+    D value{};
+    if (i < w && j <= i) value = L(b + i, b + j);
+    if (i >= w && i == j) set_real(value, static_cast<decltype(real_of(value))>(1));
+    tile[e] = value;
+    if (i < h && j >= h) inverse[e] = D{};
+  }
   __syncthreads();
-  for (int e = threadIdx.x; e < w * w; e += blockDim.x) {
-    X(b % period + e % w, b + e / w) = inverse[(e % w) * s + e / w];
+  const int warp = threadIdx.x / warpSize;
+  if (warp < 2) invert_by_warp(tile + warp * corner, inverse + warp * corner);
+  __syncthreads();
+  D* const product = tile + h * s;  // above the diagonal of L
+  multiply_by_block(tile + h, inverse, product, true);
+  __syncthreads();
+  multiply_by_block(inverse + corner, product, inverse + h, false);
+  __syncthreads();
+  for (int e = threadIdx.x; e < s * s; e += inversion_threads) {
+    const int i = e % s, j = e / s;
+    if (i < w && j < w) X(b % period + i, b + j) = inverse[e];
   }
 }
 
@@ -241,11 +290,29 @@ __global__ void round_kernel(const double* sum, R* rounded) {
   *rounded = static_cast<R>(*sum);
 }
 
-__global__ void check_seat_kernel(const std::int32_t* rank, const std::int32_t* group,
-                                  std::int32_t expected_rank, std::int32_t expected_group,
-                                  std::int32_t* info) {
-  if (*rank != expected_rank || *group != expected_group) *info = -1;
+template <class D>
+__global__ void fill_unless_equal_kernel(Pair pair, std::int32_t first, std::int32_t second,
+                                         D value, Window<D> dst) {
+  if (*pair.first == first && *pair.second == second) return;
+  const index_t step = static_cast<index_t>(gridDim.x) * blockDim.x;
+  for (index_t e = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       e < dst.rows * dst.cols; e += step) {
+    dst(e % dst.rows, e / dst.rows) = value;
+  }
 }
+
+__device__ unsigned long long nanoseconds() {
+  unsigned long long now = 0;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
+__global__ void spin_kernel(unsigned long long duration) {
+  const unsigned long long begin = nanoseconds();
+  while (nanoseconds() - begin < duration) __nanosleep(1000);
+}
+
+__global__ void trap_kernel() { asm("trap;"); }
 
 }  // namespace
 
@@ -268,7 +335,7 @@ void launch_invert_small_blocks(cudaStream_t stream, MatrixView<const T> L, inde
   }
   const auto blocks = static_cast<unsigned>((L.cols + small_block - 1) / small_block);
   invert_small_blocks_kernel<D>
-      <<<blocks, small_block, bytes, stream>>>(window(L), period, window(X));
+      <<<blocks, inversion_threads, bytes, stream>>>(window(L), period, window(X));
   JAXMG_CUDA(cudaGetLastError());
 }
 
@@ -295,10 +362,23 @@ void launch_round(cudaStream_t stream, const double* sum, R* rounded) {
   JAXMG_CUDA(cudaGetLastError());
 }
 
-void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
-                       std::int32_t expected_rank, std::int32_t expected_group,
-                       std::int32_t* info) {
-  check_seat_kernel<<<1, 1, 0, stream>>>(rank, group, expected_rank, expected_group, info);
+template <class T>
+void launch_fill_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
+                              std::int32_t second, T value, MatrixView<T> dst) {
+  if (dst.empty()) return;
+  const auto v = *reinterpret_cast<const device_t<T>*>(&value);
+  fill_unless_equal_kernel<<<blocks_for(dst), threads, 0, stream>>>(pair, first, second, v,
+                                                                    window(dst));
+  JAXMG_CUDA(cudaGetLastError());
+}
+
+void launch_spin(cudaStream_t stream, unsigned microseconds) {
+  spin_kernel<<<1, 1, 0, stream>>>(1000ULL * microseconds);
+  JAXMG_CUDA(cudaGetLastError());
+}
+
+void launch_trap(cudaStream_t stream) {
+  trap_kernel<<<1, 1, 0, stream>>>();
   JAXMG_CUDA(cudaGetLastError());
 }
 
@@ -314,12 +394,16 @@ void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std:
   template void launch_invert_small_blocks(cudaStream_t, MatrixView<const T>, index_t,      \
                                            MatrixView<T>);                                  \
   template void launch_zero_above(cudaStream_t, index_t, MatrixView<T>);                    \
+  template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, T, \
+                                         MatrixView<T>);                                    \
   template void launch_add_logdet(cudaStream_t, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
 template void launch_fill(cudaStream_t, std::int32_t, MatrixView<std::int32_t>);
+template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, std::int32_t,
+                                       MatrixView<std::int32_t>);
 template void launch_round(cudaStream_t, const double*, float*);
 template void launch_round(cudaStream_t, const double*, double*);
 

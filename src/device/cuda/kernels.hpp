@@ -48,8 +48,20 @@ void launch_first_failure(cudaStream_t stream, const std::int32_t* infos, int co
 void launch_total(cudaStream_t stream, const double* sums, int count, double* out);
 template <class R>
 void launch_round(cudaStream_t stream, const double* sum, R* rounded);
-/// *info := -1 unless *rank and *group are these.
-void launch_check_seat(cudaStream_t stream, const std::int32_t* rank, const std::int32_t* group,
-                       std::int32_t expected_rank, std::int32_t expected_group, std::int32_t* info);
+
+/// Two integers in device memory.
+struct Pair {
+  const std::int32_t* first;
+  const std::int32_t* second;
+};
+/// dst := value unless *pair.first and *pair.second are these.
+template <class T>
+void launch_fill_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
+                              std::int32_t second, T value, MatrixView<T> dst);
+
+/// For tests: keeps the stream waiting.
+void launch_spin(cudaStream_t stream, unsigned microseconds);
+/// For tests: a kernel that fails, and takes the process's use of the device with it.
+void launch_trap(cudaStream_t stream);
 
 }  // namespace jaxmg::cuda

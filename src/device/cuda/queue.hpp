@@ -1,6 +1,7 @@
 // A stream as the contract's queue.
 #pragma once
 
+#include "device/cuda/chaos.hpp"
 #include "device/cuda/device.hpp"
 
 namespace jaxmg::cuda {
@@ -11,8 +12,14 @@ class Queue {
  public:
   Queue(Device& device, Priority priority) : lane_(device.take_lane(priority)) {}
 
-  Event record() { return Event::record(lane_.stream); }
-  void wait(const Event& event) { event.make_wait(lane_.stream); }
+  Event record() {
+    chaos_delay(lane_.stream);
+    return Event::record(lane_.stream);
+  }
+  void wait(const Event& event) {
+    chaos_delay(lane_.stream);
+    event.make_wait(lane_.stream);
+  }
   void synchronize() { JAXMG_CUDA(cudaStreamSynchronize(lane_.stream)); }
 
   Lane& lane() { return lane_; }

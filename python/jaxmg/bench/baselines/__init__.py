@@ -4,6 +4,8 @@ A baseline is a function of a case and its problem. It returns what is timed: a 
 arguments that runs once and returns results as the routine's ``residual`` takes them, when they are
 there. What it needs from the problem it takes before it returns. Where it cannot run a case it
 raises; that becomes a failed row.
+
+Baselines that are programs of their own are in `programs`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .jax import jax
 from .scipy import lapack, scipy
 
 if TYPE_CHECKING:
@@ -19,4 +22,4 @@ if TYPE_CHECKING:
 
 Baseline = Callable[["Case", "Problem"], Callable[[], Any]]
 
-BASELINES: dict[str, Baseline] = {"lapack": lapack, "scipy": scipy}
+BASELINES: dict[str, Baseline] = {"jax": jax, "lapack": lapack, "scipy": scipy}

@@ -34,19 +34,42 @@ class Problem:
     b: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Consuming:
+    """What is timed, where it destroys an operand.
+
+    Attributes:
+      fresh: makes the operand before each run, and is not timed.
+      run: takes it, and returns the results when they are there.
+    """
+
+    fresh: Callable[[], Any]
+    run: Callable[[Any], Any]
+
+
 class Routine(abc.ABC):
-    """A routine of jaxmg, as the runner measures it."""
+    """A routine of jaxmg.
+
+    Attributes:
+      program: which of `programs.SERIES` measures jaxmg; None: this process does.
+    """
+
+    program: str | None = None
 
     @abc.abstractmethod
     def flops(self, case: Case) -> float:
         """Floating-point operations of the case by the usual count, complex ones as four."""
+
+
+class InProcess(Routine):
+    """A routine that the runner measures itself."""
 
     @abc.abstractmethod
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Makes the operands."""
 
     @abc.abstractmethod
-    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any]:
+    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
         """What is timed: runs jaxmg once and returns the results when they are there."""
 
     @abc.abstractmethod

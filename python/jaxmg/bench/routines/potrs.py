@@ -11,13 +11,21 @@ from jax.sharding import PartitionSpec as P
 
 import jaxmg
 
-from ._routine import Problem, Routine, complex_factor, positive_definite, ramps, solve_residual
+from ._routine import (
+    Consuming,
+    InProcess,
+    Problem,
+    complex_factor,
+    positive_definite,
+    ramps,
+    solve_residual,
+)
 
 if TYPE_CHECKING:
     from ..suite import Case
 
 
-class Potrs(Routine):
+class Potrs(InProcess):
     def flops(self, case: Case) -> float:
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)
@@ -26,12 +34,14 @@ class Potrs(Routine):
         a = positive_definite(case.n, case.dtype, mesh)
         return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh))
 
-    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any]:
-        def run() -> Any:
-            x = jaxmg.potrs(problem.a, problem.b, case.tile, problem.mesh, P("x", None))
+    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
+        def solve(a: jax.Array) -> Any:
+            x = jaxmg.potrs(a, problem.b, case.tile, problem.mesh, P("x", None), donate=case.donate)
             return jax.block_until_ready(x)
 
-        return run
+        if case.donate:
+            return Consuming(lambda: jax.block_until_ready(problem.a.copy()), solve)
+        return lambda: solve(problem.a)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return solve_residual(problem, result)

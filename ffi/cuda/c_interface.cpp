@@ -1,0 +1,22 @@
+// What Python calls by ctypes: hooks for tests.
+#include "cuda/fault.hpp"
+#include "cuda/seat.hpp"
+#include "device/cuda/chaos.hpp"
+
+extern "C" {
+
+/// For tests: from now on each wait, record and copy of the GPUs' queues comes after a random delay
+/// of up to `max_delay_us`. Seed 0 switches it off.
+void jaxmg_set_cuda_chaos(std::uint32_t seed, std::uint32_t max_delay_us) {
+  jaxmg::cuda::set_chaos(seed, max_delay_us);
+}
+
+/// For tests: what goes wrong with rank `rank` of the next call; `fault` as in jaxmg::ffi::Fault.
+void jaxmg_inject_cuda_fault(std::int32_t rank, std::int32_t fault, std::int32_t after) {
+  jaxmg::ffi::inject_fault(rank, static_cast<jaxmg::ffi::Fault>(fault), after);
+}
+
+/// For tests: makes the calls traced so far mistake each GPU for its neighbour; twice: undoes it.
+void jaxmg_swap_cuda_seats() { jaxmg::ffi::swap_seats(); }
+
+}  // extern "C"

@@ -1,0 +1,67 @@
+// What the handlers on GPUs share. A handler only enqueues: the results are ready when the device's
+// stream gets there.
+#pragma once
+
+#include <exception>
+#include <optional>
+
+#include "call.hpp"
+#include "cuda/fault.hpp"
+#include "cuda/meet.hpp"
+#include "cuda/seat.hpp"
+
+namespace jaxmg::ffi {
+
+/// What every handler on GPUs is given first.
+struct Launch {
+  cudaStream_t stream;
+  int device;
+  xf::RunId run;
+  CallAttributes attributes;
+  xf::AnyBuffer rank;
+  xf::AnyBuffer group;
+};
+
+/// Takes part in a call, as the rank that this device is, and returns when all ranks have enqueued
+/// their work. `make_call(ranks)` decodes and validates.
+template <class MakeCall>
+xf::Error launch(const Launch& from, MakeCall make_call) {
+  try {
+    const Seat seat = seat_of(from.attributes.instance(), from.device, from.rank.untyped_data(),
+                              from.group.untyped_data(), from.stream);
+    const CallSite site = call_site(from.run, from.attributes, seat.rank, seat.group);
+    const RoutineCall auto call = make_call(site.size);
+
+    std::optional<cuda::Device> device;
+    RankProgram<cuda::Backend> program;
+    std::exception_ptr failure;
+    try {
+      device.emplace(from.device, from.stream);
+      program = with_injected_fault(site.rank, program_of<cuda::Backend>(call));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    const auto team = meet(site.key, site.rank, site.size, call.text(), failure);
+    if (const auto failed = run_rank(*team, site.rank, *device, program)) {
+      return to_ffi_error(failed);
+    }
+    for (const xf::AnyBuffer& output : call.outputs()) {
+      spoil_unless_seated(from.stream, seat, from.rank, from.group, output);
+    }
+    return xf::Error::Success();
+  } catch (...) {
+    return to_ffi_error(std::current_exception());
+  }
+}
+
+/// What a handler on GPUs is given; its operands begin with rank and group.
+template <std::size_t operands, std::size_t results>
+auto bind() {
+  return bind_buffers<operands, results>(xf::Ffi::Bind()
+                                             .Ctx<xf::PlatformStream<cudaStream_t>>()
+                                             .Ctx<xf::DeviceOrdinal>()
+                                             .Ctx<xf::RunId>()
+                                             .Attrs<CallAttributes>());
+}
+
+}  // namespace jaxmg::ffi

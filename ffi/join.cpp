@@ -1,0 +1,58 @@
+#include "join.hpp"
+
+#include <atomic>
+#include <memory>
+
+namespace jaxmg::ffi {
+namespace {
+
+std::atomic<int> faulty_rank{-1};
+
+/// `program`, or one that fails if a fault has been injected for `rank`.
+RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend> program) {
+  int expected = rank;
+  if (!faulty_rank.compare_exchange_strong(expected, -1)) return program;
+  return [](Rank<cpu::Backend>& self) {
+    self.panel().enqueue([] { throw Error("injected fault"); });
+    self.synchronize();
+  };
+}
+
+std::int32_t scalar(const xf::AnyBuffer& buffer, const char* name) {
+  if (buffer.element_type() != xf::DataType::S32 || buffer.element_count() != 1) {
+    throw InvalidArgument(std::string(name) + ": expected one int32");
+  }
+  return *buffer.typed_data<std::int32_t>();
+}
+
+}  // namespace
+
+void inject_fault(int rank) { faulty_rank = rank; }
+
+CallSite call_site(xf::RunId run, const CallAttributes& attributes, const xf::AnyBuffer& rank,
+                   const xf::AnyBuffer& group) {
+  return call_site(run, attributes, scalar(rank, "rank"), scalar(group, "group"));
+}
+
+xf::Future join(const CallSite& site, std::string text,
+                const std::function<RankProgram<cpu::Backend>()>& make_program) {
+  const auto promise = std::make_shared<xf::Promise>();
+  xf::Future future(*promise);
+  Arrival<RankTask> arrival{site.rank, site.size, std::move(text), {}, nullptr};
+  try {
+    arrival.task.program = with_injected_fault(site.rank, make_program());
+  } catch (...) {
+    arrival.failure = std::current_exception();
+  }
+  arrival.task.done = [promise](const std::exception_ptr& failure) {
+    if (failure) {
+      promise->SetError(to_ffi_error(failure));
+    } else {
+      promise->SetAvailable();
+    }
+  };
+  arrive(site.key, std::move(arrival));
+  return future;
+}
+
+}  // namespace jaxmg::ffi

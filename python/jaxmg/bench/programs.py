@@ -1,0 +1,325 @@
+"""What programs of their own measure: NVIDIA's libraries, and jaxmg's C++ tester.
+
+All of them run before JAX starts. JAX takes 75 % of every GPU's memory when it first touches it and
+never gives it back: a program that came later would find no room. So these series do not take turns
+with the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .routines import ROUTINES
+from .routines.potrf import potrf_flops
+
+if TYPE_CHECKING:
+    from .suite import Case, Suite
+
+#: Order of ``gemm``'s matrices, whatever the order of the case: large enough for its best rate.
+GEMM_ORDER = 16384
+GEMM_REPEATS = 10
+#: cuSOLVERMg is measured with each; its best one counts.
+TILES = (1024, 2048, 4096)
+#: Seconds that one run of a program may take.
+TIMEOUT = 150
+
+_TYPES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A measurement that a program made, or why there is none."""
+
+    routine: str
+    n: int
+    devices: int
+    tile: int | None = None
+    warmup_seconds: Sequence[float] = ()
+    seconds: Sequence[float] = ()
+    gflops: float | None = None
+    device_gflops: Sequence[float] | None = None
+    residual: float | None = None
+    failure: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One run of a program: all that it measures with the same settings.
+
+    Attributes:
+      series: a name in `SERIES`.
+      dtype: NumPy's name of it.
+      devices: number of GPUs, the first ones.
+      warmups: runs of each case before the timed ones.
+      repeats: timed runs.
+      orders: of the matrices.
+    """
+
+    series: str
+    dtype: str
+    devices: int
+    warmups: int
+    repeats: int
+    orders: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramSeries:
+    """How a program is asked, and how its JSON lines are read.
+
+    Attributes:
+      program: its file name.
+      command: its arguments; the second argument is a file that it may write JSON lines to, instead
+        of the standard output.
+      outcome: what a line says.
+      routine: what it measures.
+      order: the order of the matrix, for a case of order n.
+      devices: the GPUs that it works on, for a case's.
+    """
+
+    program: str
+    command: Callable[[Request, str], list[str]]
+    outcome: Callable[[Request, dict[str, Any]], Outcome]
+    routine: str = "potrf"
+    order: Callable[[int], int] = lambda n: n
+    devices: Callable[[int], int] = lambda devices: devices
+
+
+def _baselines_command(routine: str) -> Callable[[Request, str], list[str]]:
+    def command(request: Request, _: str) -> list[str]:
+        options = {
+            "routine": routine,
+            "dtype": request.dtype,
+            "n": _commas(request.orders),
+            "tile": _commas(TILES),
+            "devices": _commas(range(request.devices)),
+            "warmups": str(request.warmups),
+            "repeats": str(request.repeats),
+        }
+        return [text for name, value in options.items() for text in (f"--{name}", value)]
+
+    return command
+
+
+def _baselines_outcome(stage: str) -> Callable[[Request, dict[str, Any]], Outcome]:
+    """Of the stage alone; a factorisation counts as right if what is solved with it is."""
+
+    def outcome(request: Request, line: dict[str, Any]) -> Outcome:
+        times = line["stages"].get(stage, {"warmup_seconds": [], "seconds": []})
+        return Outcome(
+            routine=stage,
+            n=line["n"],
+            devices=len(line["devices"]),
+            tile=line["tile"],
+            warmup_seconds=times["warmup_seconds"],
+            seconds=times["seconds"],
+            gflops=line["gflops"] if stage == "gemm" else _rate(request, line, times["seconds"]),
+            device_gflops=line["device_gflops"],
+            residual=line["residual"],
+            failure=line["message"],
+        )
+
+    return outcome
+
+
+def _tester_command(request: Request, json_file: str) -> list[str]:
+    options = {
+        "device": f"cuda:{_commas(range(request.devices))}",
+        "type": _TYPES[request.dtype],
+        "n": _commas(request.orders),
+        "repeat": str(request.warmups + request.repeats),
+        "json": json_file,
+    }
+    return ["potrf", *(text for name, value in options.items() for text in (f"--{name}", value))]
+
+
+def _tester_outcome(request: Request, line: dict[str, Any]) -> Outcome:
+    """The tester has no warm-ups of its own: its first runs are taken as such."""
+    seconds = line["seconds"][request.warmups :]
+    # Of the factor, however the tester checks it; the log-determinant is another result.
+    checks = [c["value"] for name, c in line.get("checks", {}).items() if name != "logdet"]
+    residual = max(checks, default=None)
+    failure = None if line["passed"] else line.get("failure", "the tester says no more")
+    if failure is None and residual is None:
+        failure = "the tester has not checked the factor"
+    return Outcome(
+        routine="potrf",
+        n=line["n"],
+        devices=request.devices,
+        tile=line["tile"],
+        warmup_seconds=line["seconds"][: request.warmups],
+        seconds=seconds,
+        gflops=_rate(request, line, seconds),
+        residual=residual if residual is not None and math.isfinite(residual) else None,
+        failure=failure,
+    )
+
+
+SERIES = {
+    "gemm": ProgramSeries(
+        "jaxmg_baselines",
+        _baselines_command("gemm"),
+        _baselines_outcome("gemm"),
+        routine="gemm",
+        order=lambda n: GEMM_ORDER,
+    ),
+    "cusolver_dn": ProgramSeries(
+        "jaxmg_baselines",
+        _baselines_command("dn_potrs"),
+        _baselines_outcome("potrf"),
+        devices=lambda devices: 1,
+    ),
+    "cusolver_mg": ProgramSeries(
+        "jaxmg_baselines", _baselines_command("mg_potrs"), _baselines_outcome("potrf")
+    ),
+    "tester": ProgramSeries("jaxmg_tester", _tester_command, _tester_outcome),
+}
+
+
+def series_of(case: Case) -> list[str]:
+    """The series of a case that programs measure."""
+    ours = ROUTINES[case.routine].program
+    return [name for name in (ours, *case.baselines) if name in SERIES]
+
+
+def requests_of(suite: Suite) -> list[Request]:
+    """The runs that the suite needs: each one serves as many cases as it can."""
+    orders: dict[Request, set[int]] = {}
+    for case in suite.cases:
+        for name in series_of(case):
+            orders.setdefault(_settings(case, name), set()).add(SERIES[name].order(case.n))
+    return [
+        dataclasses.replace(settings, orders=tuple(sorted(of))) for settings, of in orders.items()
+    ]
+
+
+def _settings(case: Case, name: str) -> Request:
+    repeats = GEMM_REPEATS if name == "gemm" else case.repeats
+    devices = SERIES[name].devices(case.devices)
+    # A first run creates handles and loads kernels, which is nobody's time.
+    return Request(name, case.dtype, devices, max(case.warmups, 1), repeats, ())
+
+
+class Outcomes:
+    """What the programs of a suite measured."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[Request, int], list[Outcome]] = {}
+
+    def add(self, request: Request, outcomes: Iterable[Outcome]) -> None:
+        settings = dataclasses.replace(request, orders=())
+        for outcome in outcomes:
+            self._of.setdefault((settings, outcome.n), []).append(outcome)
+
+    def of(self, case: Case, name: str) -> list[Outcome]:
+        """One for each tile that the program tried."""
+        return self._of[_settings(case, name), SERIES[name].order(case.n)]
+
+
+def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
+    """Runs the programs of a suite one after the other; `report` hears of each before it starts."""
+    result = Outcomes()
+    for request in requests_of(suite):
+        report(
+            f"{SERIES[request.series].program}: {request.series} {request.dtype} "
+            f"n={_commas(request.orders)}"
+        )
+        result.add(request, run(request, suite.programs))
+    return result
+
+
+def run(request: Request, folder: str | None) -> list[Outcome]:
+    """Runs a program. Every order has an outcome, if only a failure."""
+    series = SERIES[request.series]
+    path = Path(folder or "") / series.program
+    if folder is None or not path.is_file():
+        where = "programs: in the suite or --programs" if folder is None else folder
+        return _failures(
+            request,
+            f"{series.program}: expected in {where}, where it is not; it is built with the CUDA "
+            "engine, in build/bin",
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        json_file = str(Path(temporary) / "lines.json")
+        command = [str(path.resolve()), *series.command(request, json_file)]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                env=_environment(),
+                timeout=TIMEOUT,
+                check=False,
+            )
+            output, trouble = done.stdout, _trouble(done.returncode, done.stderr)
+        except subprocess.TimeoutExpired as error:
+            output, trouble = error.stdout or b"", f"took more than {TIMEOUT} s"
+        except OSError as error:
+            output, trouble = b"", str(error)
+        if Path(json_file).exists():
+            output = Path(json_file).read_bytes()
+    try:
+        outcomes = [series.outcome(request, line) for line in _lines(output)]
+    except (KeyError, TypeError, ValueError) as error:
+        return _failures(request, f"{series.program}: not the JSON expected: {error!r}")
+    there = {outcome.n for outcome in outcomes}
+    missing = [n for n in request.orders if n not in there]
+    return outcomes + _failures(request, f"{series.program}: {trouble}", missing)
+
+
+def _lines(output: bytes) -> Iterator[dict[str, Any]]:
+    """The JSON objects; what else there is, such as half a line of a killed program, is not."""
+    for text in output.decode(errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _trouble(status: int, stderr: bytes) -> str:
+    words = stderr.decode(errors="replace").strip()
+    return f"exit status {status}, without a result" + (f": {words[-500:]}" if words else "")
+
+
+def _failures(request: Request, message: str, orders: Sequence[int] | None = None) -> list[Outcome]:
+    routine = SERIES[request.series].routine
+    return [
+        Outcome(routine, n, request.devices, failure=message)
+        for n in (request.orders if orders is None else orders)
+    ]
+
+
+def _rate(request: Request, line: dict[str, Any], seconds: Sequence[float]) -> float | None:
+    if not seconds:
+        return None
+    return potrf_flops(request.dtype, line["n"]) / statistics.median(seconds) / 1e9
+
+
+def _commas(numbers: Iterable[int]) -> str:
+    return ",".join(str(number) for number in numbers)
+
+
+def _environment() -> dict[str, str]:
+    """With NVIDIA's wheels, if JAX brought them, for programs that do not find its libraries."""
+    environment = dict(os.environ)
+    nvidia = importlib.util.find_spec("nvidia")
+    folders = [
+        str(folder)
+        for place in (nvidia.submodule_search_locations if nvidia else None) or ()
+        if (folder := Path(place) / "cu13" / "lib").is_dir()
+    ]
+    before = environment.get("LD_LIBRARY_PATH")
+    if folders:
+        environment["LD_LIBRARY_PATH"] = ":".join([*([before] if before else []), *folders])
+    return environment
