@@ -12,7 +12,10 @@ index_t largest_on_one_rank(Platform platform) { return platform == Platform::cu
 
 index_t default_tile(const CholeskyProblem& problem, Platform platform, DType dtype) {
   index_t widest = dtype == DType::c128 ? 128 : 256;
-  if (platform == Platform::cuda) widest = problem.order <= 12288 ? 512 : 1024;
+  if (platform == Platform::cuda) {
+    widest = problem.order <= 12288 ? 512 : 1024;
+    if (dtype == DType::f32 && problem.order > 49152) widest = 2048;
+  }
   const index_t local = problem.columns / problem.ranks;
   return even_tile(local, std::max<index_t>(1, std::min(local, widest)));
 }

@@ -103,8 +103,8 @@ CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyPro
   }
   if (traits.panel_method == PanelMethod::block_substitution) {
     work.substitution = {arena.take_matrix<T>(tile, tile),
-                         arena.take_matrix<T>(substitution_block, tile),
-                         arena.take_matrix<T>(p.columns, substitution_block)};
+                         arena.take_matrix<T>(widest_substitution_block, tile),
+                         arena.take_matrix<T>(tallest_chunk(layout), tile)};
     if (p.rhs > 0) {
       work.solve = {arena.take_matrix<T>(tile, layout.local_columns()),
                     arena.take_matrix<T>(p.rhs, tile)};

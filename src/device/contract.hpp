@@ -3,8 +3,8 @@
 // A backend is a type with the members below, all static. A Device is one rank's part of a device
 // during one call. Work is only ever *enqueued*, on a Queue
 // that runs it in order and asynchronously, as a stream does. Views must stay valid until the
-// queue has run the operation. `L` is lower triangular with a non-unit diagonal everywhere; the
-// other triangle of its storage is never read.
+// queue has run the operation. `L` is lower triangular everywhere, with a real diagonal that is not
+// zero, as a Cholesky factor's; the other triangle of its storage is never read.
 #pragma once
 
 #include <concepts>

@@ -70,9 +70,12 @@ class Rank {
   /// `count` fresh tags, the same on all ranks.
   index_t reserve(index_t count) { return std::exchange(next_tag_, next_tag_ + count); }
 
-  /// Lets peers read `data` once what `written_on` has been given so far is done.
-  void post(index_t tag, const void* data, Queue& written_on) {
-    team_.mailbox.post(index_, tag, data, written_on.record());
+  /// Lets peers read `data` once what `written_on` has been given so far is done: the event that
+  /// is returned.
+  Event post(index_t tag, const void* data, Queue& written_on) {
+    Event written = written_on.record();
+    team_.mailbox.post(index_, tag, data, written);
+    return written;
   }
 
   /// What `source` posted; `reader` waits until it may be read.
@@ -105,10 +108,7 @@ class Rank {
   Received<Event, T> broadcast(int owner, Queue& written_on, MatrixView<const T> mine,
                                MatrixView<T> staging) {
     const index_t tag = reserve(1);
-    if (owner == index_) {
-      post(tag, mine.data, written_on);
-      return {mine, written_on.record()};
-    }
+    if (owner == index_) return {mine, post(tag, mine.data, written_on)};
     const auto entry = team_.mailbox.take(owner, tag);
     const MatrixView<const T> theirs(static_cast<const T*>(entry.data), mine.rows, mine.cols,
                                      mine.ld);

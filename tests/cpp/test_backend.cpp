@@ -102,7 +102,7 @@ class BackendOf : public QueueTest<typename P::Kind> {
     for (index_t j = 0; j < n; ++j) {
       for (index_t i = 0; i < j; ++i) L(i, j) = nan();
       for (index_t i = j + 1; i < n; ++i) L(i, j) /= static_cast<R>(n);
-      L(j, j) = Value(1) + L(j, j) / R(4);
+      L(j, j) = Value(1 + real_part(L(j, j)) / 4);
     }
     return L;
   }

@@ -93,12 +93,11 @@ void run_on_queue(const Work& work) {
 }
 
 template <class Kind, jaxmg::Scalar T>
-HostMatrix<T> by_block_substitution(const Problem<T>& problem) {
+HostMatrix<T> by_block_substitution(const Problem<T>& problem, index_t s) {
   const index_t rows = problem.A21.rows(), width = problem.A21.cols();
-  const index_t s = jaxmg::substitution_block;
   using B = typename Kind::Backend;
   Shared<Kind, T> L11(with_nan_above(problem.L11)), W(problem.A21), lower(width, width),
-      inverses(s, width), solution(rows, s);
+      inverses(s, width), solution(rows, width);
   run_on_queue<Kind>([&](auto& queue) {
     const jaxmg::SubstitutionWork<T> work{lower.view(), inverses.view(), solution.view()};
     jaxmg::prepare_substitution<B, T>(queue, L11.view(), work);
@@ -133,14 +132,17 @@ HostMatrix<T> by_inverse(const Problem<T>& problem) {
   return W.host();
 }
 
-constexpr index_t widths[] = {1, 127, 128, 129, 300};
+constexpr index_t widths[] = {1, 127, 128, 129, 257, 300};
 
 TYPED_TEST(Panel, IsBackwardStableOnAWellConditionedTile) {
   for (const index_t width : widths) {
     SCOPED_TRACE(::testing::Message() << "T = " << width);
     const Problem<typename TypeParam::type> problem(Kind::spd, 10, 40, width);
     EXPECT_LT(residual(problem, by_trsm(problem)), bound);
-    EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem)), bound);
+    for (const index_t s : {128, 256}) {
+      EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem, s)),
+                bound);
+    }
   }
 }
 
@@ -151,7 +153,10 @@ TYPED_TEST(Panel, IsBackwardStableOnASortedKernel) {
       SCOPED_TRACE(::testing::Message() << to_string(kind) << ", T = " << width);
       const Problem<T> problem(kind, high_kappa<T>, 40, width);
       EXPECT_LT(residual(problem, by_trsm(problem)), bound);
-      EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem)), bound);
+      for (const index_t s : {128, 256}) {
+        EXPECT_LT(residual(problem, by_block_substitution<typename TypeParam::Kind>(problem, s)),
+                  bound);
+      }
     }
   }
 }
@@ -167,7 +172,7 @@ TYPED_TEST(Panel, AnUnrefinedInverseMissesTheBound) {
 
 TYPED_TEST(Panel, OfNoRowsIsNothing) {
   const Problem<typename TypeParam::type> problem(Kind::spd, 10, 0, 5);
-  EXPECT_EQ(by_block_substitution<typename TypeParam::Kind>(problem).rows(), 0);
+  EXPECT_EQ(by_block_substitution<typename TypeParam::Kind>(problem, 128).rows(), 0);
 }
 
 /// Factors A on a kind of device, from storage that is NaN wherever it must not be read.

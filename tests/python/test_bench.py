@@ -460,7 +460,8 @@ with open(options["--json"], "w") as file:
     for n in orders:
         file.write(json.dumps({
             "routine": "potrf", "type": options["--type"], "n": n, "tile": 256,
-            "seconds": [8.0, 1.0, 3.0], "checks": {"factor": {"value": 0.25, "bound": 1}, "logdet": {"value": 0.5, "bound": 1}},
+            "seconds": [8.0, 1.0, 3.0],
+            "checks": {"factor": {"value": 0.25, "bound": 1}, "logdet": {"value": 0.5, "bound": 1}},
             "checked": True, "passed": True,
         }) + "\\n")
 """

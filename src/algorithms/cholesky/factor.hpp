@@ -63,16 +63,26 @@ MatrixView<T> tile_inverse(const BlockCyclic& layout, TileInverses<T> inverses, 
   return inverses.block(0, layout.local_offset(j), layout.width(j), layout.width(j));
 }
 
+/// Tiles in a chunk of a panel: few enough for an early start of what needs a chunk, and enough to
+/// keep a device busy.
+inline index_t chunk_tiles(const BlockCyclic& layout) {
+  return std::max<index_t>(8, layout.tiles() / 8);
+}
+
+/// Rows of the tallest chunk of any panel.
+inline index_t tallest_chunk(const BlockCyclic& layout) {
+  if (layout.tiles() < 2) return 0;
+  return std::min(chunk_tiles(layout) * layout.tile(), layout.order() - layout.width(0));
+}
+
 /// Tile rows at which the panel below diagonal tile k is cut into chunks, from k + 1 to
 /// layout.tiles(): the next diagonal tile's rows first; the others end at the same rows in every
 /// step, so that a chunk depends on one chunk of the step before.
 inline std::vector<index_t> panel_cuts(const BlockCyclic& layout, index_t k) {
-  constexpr index_t most_chunks = 8, least_tiles = 4;
-  const index_t tiles = layout.tiles();
-  const index_t step = std::max(least_tiles, (tiles + most_chunks - 1) / most_chunks);
+  const index_t chunk = chunk_tiles(layout);
   std::vector<index_t> cuts{k + 1, k + 2};
-  while (cuts.back() < tiles) {
-    cuts.push_back(std::min((cuts.back() / step + 1) * step, tiles));
+  while (cuts.back() < layout.tiles()) {
+    cuts.push_back(std::min((cuts.back() / chunk + 1) * chunk, layout.tiles()));
   }
   return cuts;
 }
@@ -99,6 +109,7 @@ class CholeskySteps {
     for (index_t k = 0; k < layout_.tiles(); ++k) {
       if (owns(k)) factor_diagonal_tile(k);
       if (k + 1 < layout_.tiles()) eliminate(k);
+      if (owns(k) && !inverses_.empty()) invert_diagonal_tile(k);
     }
   }
 
@@ -113,6 +124,7 @@ class CholeskySteps {
 
   bool owns(index_t j) const { return layout_.owner(j) == rank_.index(); }
   MatrixView<T> column(index_t j) const { return tile_column(layout_, A_, j); }
+  index_t rows_below(index_t k) const { return layout_.order() - layout_.offset(k + 1); }
 
   /// A11 = L11 L11^H
   void factor_diagonal_tile(index_t k) {
@@ -121,17 +133,23 @@ class CholeskySteps {
     B::template potrf<T>(panel, A11, layout_.offset(k), info_);
     if (!inverses_.empty()) {
       B::template copy_lower<T>(panel, A11, A11);
-      rank_.copies().wait(panel.record());
-      B::template invert_diagonal_blocks<T>(rank_.copies(), A11, A11.cols,
-                                            tile_inverse(layout_, inverses_, k));
+      factored_ = panel.record();
     }
-    prepare_panel_solve<B, T>(panel, A11, work_);
+    prepare_panel_solve<B, T>(panel, A11, work_.for_rows(rows_below(k)));
+  }
+
+  /// Off the critical path, and given to the device after what is on it: X11 = L11^-1
+  void invert_diagonal_tile(index_t k) {
+    auto& copies = rank_.copies();
+    copies.wait(factored_);
+    B::template invert_diagonal_blocks<T>(copies, column(k).row_range(0, layout_.width(k)),
+                                          layout_.width(k), tile_inverse(layout_, inverses_, k));
   }
 
   /// L21 = A21 L11^-H,  A22 -= L21 L21^H
   void eliminate(index_t k) {
     const index_t width = layout_.width(k), top = layout_.offset(k + 1);
-    const index_t below = layout_.order() - top;
+    const index_t below = rows_below(k);
     const bool pulls = !owns(k) && !rank_.reads_peers_directly();
     const MatrixView<T> staging =
         pulls ? ring_.acquire(k, below, width, rank_.copies()) : MatrixView<T>();
@@ -149,7 +167,7 @@ class CholeskySteps {
           rank_.template broadcast<T>(layout_.owner(k), rank_.panel(), chunk,
                                       pulls ? staging.row_range(begin - top, end - top) : staging);
       if (begin == top) L21 = {arrived.view.data, below, width, arrived.view.ld};
-      rank_.bulk().wait(arrived.ready);
+      if (cuts[c + 1] == layout_.tiles()) rank_.bulk().wait(arrived.ready);
       if (owns(k + 1)) {
         next_column.push_back({end, update_next_column(k, L21, begin, end, arrived.ready)});
       }
@@ -167,7 +185,7 @@ class CholeskySteps {
     const auto updated = std::find_if(column_.begin(), column_.end(), covers);
     if (updated != column_.end()) rank_.panel().wait(updated->updated);
     const MatrixView<T> A11 = column(k).row_range(0, layout_.width(k));
-    panel_solve<B, T>(rank_.panel(), A11, chunk, work_);
+    panel_solve<B, T>(rank_.panel(), A11, chunk, work_.for_rows(rows_below(k)));
   }
 
   /// Rows begin .. end of tile column k + 1, as soon as those of L21 are here.
@@ -204,6 +222,7 @@ class CholeskySteps {
   const SubstitutionWork<T>& work_;
   TileInverses<T> inverses_;
   std::int32_t* info_;
+  Event factored_;             ///< the diagonal tile of this rank's last step
   std::vector<Chunk> column_;  ///< of the tile column that this rank solves next
   Event updated_;              ///< the same tile column by the bulk of the steps before
 };

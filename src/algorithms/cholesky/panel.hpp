@@ -5,16 +5,25 @@
 
 namespace jaxmg {
 
-/// Width of the sub-blocks whose inverses block_substitution() multiplies with.
-inline constexpr index_t substitution_block = 128;
+inline constexpr index_t widest_substitution_block = 256;
 
-/// Scratch of block_substitution() for a tile of width T and a panel of m rows, s =
-/// substitution_block.
+/// Width s of the sub-blocks of a block_substitution() in a panel with `rows` rows below its tile.
+/// The flops grow with s, the number of operations falls; a short panel waits for operations.
+inline index_t substitution_block(index_t rows) {
+  return rows <= 16384 ? widest_substitution_block : widest_substitution_block / 2;
+}
+
+/// Scratch of block_substitution() for a tile of width T and m rows at a time.
 template <Scalar T>
 struct SubstitutionWork {
   MatrixView<T> lower;     ///< T x T: L11 with its other triangle zeroed
-  MatrixView<T> inverses;  ///< s x T: the inverse of each diagonal sub-block of L11
-  MatrixView<T> solution;  ///< m x s
+  MatrixView<T> inverses;  ///< s x T: the inverse of each diagonal sub-block, s wide, of L11
+  MatrixView<T> solution;  ///< m x T
+
+  /// For a panel of so many rows.
+  SubstitutionWork for_rows(index_t rows) const {
+    return {lower, inverses.row_range(0, substitution_block(rows)), solution};
+  }
 };
 
 /// Copies L11 and inverts its diagonal sub-blocks, for block_substitution(). The triangle of L11
@@ -24,7 +33,7 @@ void prepare_substitution(typename B::Queue& queue, MatrixView<const T> L11,
                           const SubstitutionWork<T>& work) {
   const MatrixView<T> L = work.lower.block(0, 0, L11.rows, L11.cols);
   B::template copy_lower<T>(queue, L11, L);
-  B::template invert_diagonal_blocks<T>(queue, L, substitution_block, work.inverses);
+  B::template invert_diagonal_blocks<T>(queue, L, work.inverses.rows, work.inverses);
 }
 
 /// A21 := A21 L11^-H by block substitution over sub-blocks with inverted diagonals X, each refined
@@ -35,7 +44,7 @@ void prepare_substitution(typename B::Queue& queue, MatrixView<const T> L11,
 /// Without the refinement the residual grows with the condition of L_II, and potrf reports sorted
 /// kernel matrices as not positive definite where LAPACK succeeds; with it the bound is trsm's,
 /// ||A21 - W L11^H|| <= c T eps ||W|| ||L11||. All products are gemms: m T^2 (1 + 5 s / T)
-/// multiply-adds. `work` as prepare_substitution() left it.
+/// flops. `work` as prepare_substitution() left it.
 template <Backend B, Scalar T>
 void block_substitution(typename B::Queue& queue, MatrixView<T> A21,
                         const SubstitutionWork<T>& work) {
@@ -45,18 +54,18 @@ void block_substitution(typename B::Queue& queue, MatrixView<T> A21,
     B::template gemm<T>(queue, Op::none, Op::conj_trans, alpha, left, right, beta, result);
   };
   const MatrixView<T> L = work.lower.block(0, 0, A21.cols, A21.cols);
-  for (index_t i = 0; i < L.cols; i += substitution_block) {
-    const index_t s = std::min(substitution_block, L.cols - i);
+  const MatrixView<T> W = work.solution.block(0, 0, A21.rows, A21.cols);
+  for (index_t i = 0; i < L.cols; i += work.inverses.rows) {
+    const index_t s = std::min(work.inverses.rows, L.cols - i);
     const MatrixView<T> X = work.inverses.block(0, i, s, s);
-    const MatrixView<T> Lii = L.block(i, i, s, s);
+    const MatrixView<T> W_I = W.column_range(i, i + s);
     const MatrixView<T> R = A21.column_range(i, i + s);
-    const MatrixView<T> W = work.solution.block(0, 0, A21.rows, s);
-    multiply(minus_one, A21.column_range(0, i), L.block(i, 0, s, i), one, R);
-    multiply(one, R, X, zero, W);
-    multiply(minus_one, W, Lii, one, R);
-    multiply(one, R, X, one, W);
-    B::template copy<T>(queue, W, R);
+    multiply(minus_one, W.column_range(0, i), L.block(i, 0, s, i), one, R);
+    multiply(one, R, X, zero, W_I);
+    multiply(minus_one, W_I, L.block(i, i, s, s), one, R);
+    multiply(one, R, X, one, W_I);
   }
+  B::template copy<T>(queue, W, A21);
 }
 
 /// What panel_solve() with L11 needs, where the backend does not solve by trsm.

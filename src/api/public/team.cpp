@@ -17,7 +17,8 @@ Team Team::cuda(std::vector<int> devices, const CudaTeamOptions& options) {
   CudaRanks ranks{std::move(devices), options};
 #ifdef JAXMG_WITH_CUDA
   CudaEngine::check_ranks(ranks);
-  return Team(static_cast<int>(ranks.devices.size()), std::move(ranks));
+  const auto size = static_cast<int>(ranks.devices.size());
+  return Team(size, std::move(ranks));
 #else
   throw DeviceError(
       "Team::cuda: this jaxmg was built without its CUDA engine, for which CMake must find an "
