@@ -117,9 +117,8 @@ def measure(n: int, dtype_name: str, donate: bool, tile: int | None, repeats: in
     row: dict[str, Any] = {"n": n, "dtype": dtype_name, "devices": mesh.size, "donate": donate}
     row["device"] = jax.devices()[0].device_kind
     row["shard_bytes"] = n * n // mesh.size * dtype.itemsize
-    row["workspace_bytes"] = _library.potrs_workspace(
-        platform(), dtype, n, n, mesh.size, tile or 0, 1, donate
-    )
+    sizes = _library.Sizes(platform(), dtype, n, n, mesh.size, tile or 0)
+    row["workspace_bytes"] = _library.potrs_workspace(sizes, 1, donate)
     i = jnp.arange(n, dtype=jnp.uint32)
     b = jax.device_put(
         noise(i, i, 3, np.finfo(dtype).dtype).astype(dtype), NamedSharding(mesh, P())
@@ -175,7 +174,9 @@ def probe(dtype_name: str, donate: bool) -> dict:
     unit = 256 * ranks
 
     def needed(n: int) -> int:
-        workspace = _library.potrs_workspace(where, dtype, n, n, ranks, 0, 1, donate)
+        workspace = _library.potrs_workspace(
+            _library.Sizes(where, dtype, n, n, ranks, 0), 1, donate
+        )
         return n * n // ranks * dtype.itemsize + workspace + 16 * n * dtype.itemsize
 
     low, high = 1, 2

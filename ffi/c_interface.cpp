@@ -3,7 +3,7 @@
 #include <exception>
 #include <string>
 
-#include "api/cholesky_plan.hpp"
+#include "api/factor_program.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "join.hpp"
@@ -60,6 +60,52 @@ std::int64_t jaxmg_potrs_workspace(std::int32_t platform, std::int32_t dtype, st
     return jaxmg::visit(of, [&]<class T>() {
       return jaxmg::CholeskyWorkspace<T>::bytes(jaxmg::planned(problem, on, of),
                                                 jaxmg::traits_of(on));
+    });
+  });
+}
+
+/// The tile of cho_factor: `tile` itself, or, if that is 0, what the library chooses; -1 if the
+/// sizes make no sense.
+std::int64_t jaxmg_factor_tile(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
+                               std::int64_t order, std::int32_t ranks, std::int64_t tile) {
+  return told([&] {
+    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, false};
+    jaxmg::validate(problem);
+    return jaxmg::planned_factor(problem, static_cast<jaxmg::Platform>(platform),
+                                 static_cast<jaxmg::DType>(dtype))
+        .tile;
+  });
+}
+
+/// Bytes of workspace a rank of cho_factor needs.
+std::int64_t jaxmg_cho_factor_workspace(std::int32_t platform, std::int32_t dtype,
+                                        std::int64_t columns, std::int64_t order,
+                                        std::int32_t ranks, std::int64_t tile,
+                                        std::int32_t in_place) {
+  return told([&] {
+    const auto on = static_cast<jaxmg::Platform>(platform);
+    const auto of = static_cast<jaxmg::DType>(dtype);
+    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, in_place != 0};
+    jaxmg::validate(problem);
+    return jaxmg::visit(of, [&]<class T>() {
+      return jaxmg::CholeskyWorkspace<T>::bytes(jaxmg::planned_factor(problem, on, of),
+                                                jaxmg::traits_of(on));
+    });
+  });
+}
+
+/// Bytes of workspace a rank of cho_solve needs, with `rhs` right-hand sides of its own (`spread`)
+/// or all ranks' (not).
+std::int64_t jaxmg_cho_solve_workspace(std::int32_t platform, std::int32_t dtype,
+                                       std::int64_t columns, std::int64_t order, std::int32_t ranks,
+                                       std::int64_t tile, std::int64_t rhs, std::int32_t spread,
+                                       std::int32_t has_inverses) {
+  return told([&] {
+    const jaxmg::ChoSolveProblem problem{columns,          order, ranks, tile, rhs, spread != 0,
+                                         has_inverses != 0};
+    const auto traits = jaxmg::traits_of(static_cast<jaxmg::Platform>(platform));
+    return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
+      return jaxmg::ChoSolveWorkspace<T>::bytes(problem, traits.reads_peers_directly);
     });
   });
 }

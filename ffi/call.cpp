@@ -68,4 +68,10 @@ void expect(bool good, const char* name, const xf::AnyBuffer& buffer) {
   if (!good) throw InvalidArgument(std::string(name) + ": unexpected " + describe(buffer));
 }
 
+void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed) {
+  if (workspace.size_bytes() >= needed) return;
+  throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +
+                    std::to_string(workspace.size_bytes()));
+}
+
 }  // namespace jaxmg::ffi

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "jaxmg/error.hpp"
+#include "jaxmg/view.hpp"
 #include "team/rendezvous.hpp"
 #include "xla/ffi/api/ffi.h"
 
@@ -75,6 +76,18 @@ std::string describe(const xf::AnyBuffer& buffer);
 
 /// Throws InvalidArgument, with what came, unless `good`.
 void expect(bool good, const char* name, const xf::AnyBuffer& buffer);
+
+/// Throws OutOfMemory if there are less than `needed` bytes.
+void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed);
+
+/// JAX's matrix (columns, rows), row-major, as the rows x columns that it is here; a vector is a
+/// row.
+template <class T>
+MatrixView<T> matrix_of(const xf::AnyBuffer& buffer) {
+  const auto dimensions = buffer.dimensions();
+  const index_t rows = dimensions.size() == 1 ? 1 : dimensions[1];
+  return {static_cast<T*>(buffer.untyped_data()), rows, dimensions[0], rows};
+}
 
 /// `binding` with so many operands and results more. Bindings cannot be moved.
 template <std::size_t operands, std::size_t results, class Binding>

@@ -48,20 +48,15 @@ class PotrsCall {
     expect(
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
-    const std::size_t needed = CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_));
-    if (io.workspace.size_bytes() < needed) {
-      throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +
-                        std::to_string(io.workspace.size_bytes()));
-    }
+    expect_workspace(io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
 
     const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
-    const PotrsOperands<T> operands{
-        {static_cast<T*>(matrix.untyped_data()), problem_.columns, n_loc, problem_.columns},
-        {static_cast<const T*>(io.b.untyped_data()), problem_.rhs, rows, problem_.rhs},
-        {static_cast<T*>(io.x.untyped_data()), problem_.rhs, rows, problem_.rhs},
-        static_cast<real_t<T>*>(io.logdet.untyped_data()),
-        static_cast<std::int32_t*>(io.info.untyped_data()),
-        io.workspace.untyped_data()};
+    const PotrsOperands<T> operands{matrix_of<T>(matrix),
+                                    matrix_of<const T>(io.b),
+                                    matrix_of<T>(io.x),
+                                    static_cast<real_t<T>*>(io.logdet.untyped_data()),
+                                    static_cast<std::int32_t*>(io.info.untyped_data()),
+                                    io.workspace.untyped_data()};
     return [problem = problem_, operands](Rank<B>& rank) {
       potrs_program<B, T>(rank, problem, operands);
     };

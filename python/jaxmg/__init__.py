@@ -3,6 +3,9 @@
 from importlib.metadata import version as _version
 
 from . import utils as utils
+from ._cho_factor import CholeskyFactor as CholeskyFactor
+from ._cho_factor import cho_factor as cho_factor
+from ._cho_factor import cho_solve as cho_solve
 from ._cyclic import calculate_padding as calculate_padding
 from ._cyclic import cyclic_1d as cyclic_1d
 from ._cyclic import get_cols_cyclic as get_cols_cyclic

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from . import _compat
 from ._arguments import as_array, check_square, check_tile, describe
-from ._layout import AnyMesh, Layout, resolve
+from ._layout import AnyMesh, Layout, resolve, take_seat
 
 
 def _required_tile(routine: str, tile: Any) -> int:
@@ -44,10 +44,10 @@ def _cyclic_local(
     a: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], tile: int
 ) -> jax.Array:
     """The call of one device, inside a ``shard_map``, on its rows of A."""
-    rank = lax.axis_index(axes).astype(jnp.int32)
-    group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
     call = jax.ffi.ffi_call("jaxmg_cyclic", jax.ShapeDtypeStruct(a.shape, a.dtype))
-    return call(rank, group, a, ranks=np.int64(lax.axis_size(axes)), tile=np.int64(tile))
+    return call(
+        *take_seat(axes, group_axes), a, ranks=np.int64(lax.axis_size(axes)), tile=np.int64(tile)
+    )
 
 
 def _cyclic_global(a: jax.Array, layout: Layout, tile: int) -> jax.Array:

@@ -6,6 +6,8 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -33,6 +35,19 @@ class Layout(NamedTuple):
     def rows(self) -> P:
         """The spec of A: rows sharded, columns whole."""
         return P(self.axes if len(self.axes) > 1 else self.axes[0], None)
+
+
+class Seat(NamedTuple):
+    """Which rank of which team a device is, inside a ``shard_map``: operands of every call."""
+
+    rank: jax.Array
+    group: jax.Array
+
+
+def take_seat(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Seat:
+    """The seat of the device that runs this."""
+    group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
+    return Seat(lax.axis_index(axes).astype(jnp.int32), group)
 
 
 def _single_spec(routine: str, in_specs: Any, matrix_specs: Any) -> P | None:
@@ -135,3 +150,29 @@ def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> 
         raise ValueError(
             f"{routine}: in_specs: expected axes of the mesh {mesh.axis_names}, got {spec}; {hint}"
         )
+
+
+def pad_storage(a: jax.Array, layout: Layout) -> jax.Array:
+    """`a` in storage that the ranks divide; a matrix that they do not is never sharded yet."""
+    padding = -a.shape[0] % layout.ranks
+    return jnp.pad(a, ((0, padding), (0, padding))) if padding else a
+
+
+def is_by_rows(b: jax.Array, layout: Layout) -> bool:
+    """Whether `b` is known to be sharded by rows, over the axes that A's rows are sharded over."""
+    spec = known_sharding(b)[1]
+    return (
+        spec is not None
+        and len(spec) > 0
+        and spec[0] in (layout.rows[0], layout.axes)
+        and b.shape[0] % layout.ranks == 0
+    )
+
+
+def place(x: jax.Array, mesh: AnyMesh, spec: P) -> jax.Array:
+    """Arrays that are committed to other devices than the mesh's are moved there."""
+    if _compat.is_traced(x) or not isinstance(mesh, Mesh):
+        return x
+    if x.sharding.device_set == set(mesh.devices.flat):
+        return x
+    return jax.device_put(x, NamedSharding(mesh, spec))

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,8 +15,7 @@ import numpy as np
 _PLATFORMS = {"cpu": 0, "cuda": 1}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
-_HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cpu", "jaxmg_potrs": "jaxmg_potrs_cpu"}
-_CUDA_HANDLERS = {"jaxmg_cyclic": "jaxmg_cyclic_cuda", "jaxmg_potrs": "jaxmg_potrs_cuda"}
+_TARGETS = ("jaxmg_cho_factor", "jaxmg_cho_solve", "jaxmg_cyclic", "jaxmg_potrs")
 
 
 def _directory() -> Path:
@@ -36,6 +36,9 @@ def _load() -> ctypes.CDLL:
     for name, arguments in {
         "jaxmg_blas_entries": "",
         "jaxmg_potrs_workspace": "iiqqiqqi",
+        "jaxmg_factor_tile": "iiqqiq",
+        "jaxmg_cho_factor_workspace": "iiqqiqi",
+        "jaxmg_cho_solve_workspace": "iiqqiqqii",
     }.items():
         function = getattr(library, name)
         function.restype = ctypes.c_int64
@@ -97,9 +100,9 @@ def _load_cuda() -> ctypes.CDLL | str:
         handlers = {
             target: {
                 "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cuda),
-                "execute": jax.ffi.pycapsule(getattr(loaded, symbol)),
+                "execute": jax.ffi.pycapsule(getattr(loaded, f"{target}_cuda")),
             }
-            for target, symbol in _CUDA_HANDLERS.items()
+            for target in _TARGETS
         }
     except (OSError, AttributeError) as error:
         return (
@@ -174,8 +177,9 @@ def library() -> ctypes.CDLL:
     """The CPU library, ready for use."""
     loaded = _load()
     _give_blas(loaded)
-    for target, symbol in _HANDLERS.items():
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(loaded, symbol)), "cpu")
+    for target in _TARGETS:
+        handler = getattr(loaded, f"{target}_cpu")
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler), "cpu")
     return loaded
 
 
@@ -185,26 +189,39 @@ def _checked(value: int) -> int:
     return value
 
 
-def potrs_workspace(
-    platform: str,
-    dtype: np.dtype,
-    columns: int,
-    order: int,
-    ranks: int,
-    tile: int,
-    rhs: int,
-    in_place: bool,
-) -> int:
+class Sizes(NamedTuple):
+    """What workspaces depend on in all routines: a matrix of `order` in `columns` over `ranks`."""
+
+    platform: str
+    dtype: np.dtype
+    columns: int
+    order: int
+    ranks: int
+    tile: int  # 0: chosen by the library
+
+    def ask(self, function: str, *further: int) -> int:
+        """What a function of the library says that takes these, and `further` ones."""
+        platform, dtype, *sizes = self
+        function_of_sizes = getattr(library(), function)
+        codes = _PLATFORMS[platform], _DTYPES[dtype.name]
+        return _checked(function_of_sizes(*codes, *sizes, *map(int, further)))
+
+
+def potrs_workspace(sizes: Sizes, rhs: int, in_place: bool) -> int:
     """Bytes of workspace that one device needs in a call of potrs."""
-    return _checked(
-        library().jaxmg_potrs_workspace(
-            _PLATFORMS[platform],
-            _DTYPES[dtype.name],
-            columns,
-            order,
-            ranks,
-            tile,
-            rhs,
-            int(in_place),
-        )
-    )
+    return sizes.ask("jaxmg_potrs_workspace", rhs, in_place)
+
+
+def factor_tile(sizes: Sizes) -> int:
+    """The tile of a kept factor."""
+    return sizes.ask("jaxmg_factor_tile")
+
+
+def cho_factor_workspace(sizes: Sizes, in_place: bool) -> int:
+    """Bytes of workspace that one device needs in a call of cho_factor."""
+    return sizes.ask("jaxmg_cho_factor_workspace", in_place)
+
+
+def cho_solve_workspace(sizes: Sizes, rhs: int, spread: bool, has_inverses: bool) -> int:
+    """Bytes of workspace that one device needs in a call of cho_solve."""
+    return sizes.ask("jaxmg_cho_solve_workspace", rhs, spread, has_inverses)

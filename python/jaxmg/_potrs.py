@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
@@ -21,7 +20,7 @@ from ._arguments import (
     check_tile,
     describe,
 )
-from ._layout import AnyMesh, Layout, known_sharding, resolve
+from ._layout import AnyMesh, Layout, is_by_rows, pad_storage, place, resolve, take_seat
 
 #: What status is when A is not positive definite, as in the published library.
 NOT_POSITIVE_DEFINITE = 7
@@ -49,14 +48,11 @@ def _potrs_local(
     a: jax.Array, b: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``: `a` its rows, `b` all right-hand sides."""
-    rank = lax.axis_index(axes).astype(jnp.int32)
-    group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
-    ranks = lax.axis_size(axes)
-    call = functools.partial(_potrs_on, ranks=ranks, options=options)
+    call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
     # XLA's compiler for GPUs crashes on a foreign call with an empty operand.
     given = b if b.size > 0 else jnp.zeros([max(size, 1) for size in b.shape], b.dtype)
     has_cuda = _library.cuda_library() is not None
-    out: Outcome = _compat.by_platform(call, has_cuda, rank, group, a, given)
+    out: Outcome = _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), a, given)
     return out if b.size > 0 else out._replace(x=b)
 
 
@@ -75,9 +71,8 @@ def _potrs_on(
     dtype = np.dtype(a.dtype)
     rhs = 1 if b.ndim == 1 else b.shape[1]
     tile = options.tile or 0  # chosen by the library
-    workspace = _library.potrs_workspace(
-        platform, dtype, columns, options.order, ranks, tile, rhs, options.in_place
-    )
+    sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
+    workspace = _library.potrs_workspace(sizes, rhs, options.in_place)
     real = np.finfo(dtype).dtype
     x, logdet, info, _, work = jax.ffi.ffi_call(
         "jaxmg_potrs",
@@ -125,17 +120,11 @@ def _potrs_global(a: jax.Array, b: jax.Array, layout: Layout, options: Options) 
     return solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
 
 
-def _pad(a: jax.Array, layout: Layout) -> jax.Array:
-    """`a` in storage that the ranks divide; a matrix that they do not is never sharded yet."""
-    padding = -a.shape[0] % layout.ranks
-    return jnp.pad(a, ((0, padding), (0, padding))) if padding else a
-
-
 def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
     if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
         real = np.finfo(a.dtype).dtype
         return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
-    return _potrs_global(_pad(a, layout), b, layout, options)
+    return _potrs_global(pad_storage(a, layout), b, layout, options)
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,26 +135,6 @@ def _compiled(layout: Layout, options: Options, donate: bool) -> Any:
         functools.partial(_solve, layout=layout, options=options),
         donate_argnums=(0,) if donate else (),
     )
-
-
-def _is_by_rows(b: jax.Array, layout: Layout) -> bool:
-    """Whether `b` is known to be sharded by rows, over the axes that A's rows are sharded over."""
-    spec = known_sharding(b)[1]
-    return (
-        spec is not None
-        and len(spec) > 0
-        and spec[0] in (layout.rows[0], layout.axes)
-        and b.shape[0] % layout.ranks == 0
-    )
-
-
-def _place(x: jax.Array, mesh: AnyMesh, spec: P) -> jax.Array:
-    """Arrays that are committed to other devices than the mesh's are moved there."""
-    if _compat.is_traced(x) or not isinstance(mesh, jax.sharding.Mesh):
-        return x
-    if x.sharding.device_set == set(mesh.devices.flat):
-        return x
-    return jax.device_put(x, NamedSharding(mesh, spec))
 
 
 def _checked_operands(routine: str, a: Any, b: Any, n: Any) -> tuple[jax.Array, jax.Array, int]:
@@ -277,10 +246,10 @@ def _call(
     a, b, order = _checked_operands(routine, a, b, n)
     tile = check_tile(routine, T_A)
     layout = resolve(routine, a, mesh, in_specs, matrix_specs)
-    options = Options(order, tile, in_place, _is_by_rows(b, layout))
+    options = Options(order, tile, in_place, is_by_rows(b, layout))
     divided = a.shape[0] % layout.ranks == 0
-    a = _place(a, layout.mesh, layout.rows if divided else P())
-    b = _place(b, layout.mesh, P())
+    a = place(a, layout.mesh, layout.rows if divided else P())
+    b = place(b, layout.mesh, P())
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a) or _compat.is_traced(b)):
         return _compiled(layout, options, donate)(a, b)
 

@@ -18,6 +18,7 @@ struct CholeskyProblem {
   index_t rhs;               ///< right-hand sides; 0 for a factorisation alone
   bool in_place;             ///< A's own storage becomes the working matrix
   bool on_one_rank = false;  ///< so small that rank 0 alone is fastest
+  bool kept = false;         ///< the working matrix and the tiles' inverses are results
 
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
 };
@@ -93,7 +94,7 @@ CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyPro
   Arena redistribution = arena;
   if (p.in_place) {
     work.staging = redistribution.take_matrix<T>(p.columns, staging_columns(layout));
-  } else {
+  } else if (!p.kept) {
     const index_t ld = padded_ld<T>(p.columns);
     work.matrix = {arena.take<T>(ld * layout.local_columns()), p.columns, layout.local_columns(),
                    ld};

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
-from jaxmg._library import potrs_workspace
+from jaxmg._library import Sizes, potrs_workspace
 
 N, T = 256, 16
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -86,7 +86,9 @@ def test_memory_beyond_the_operands_is_the_workspace(mesh, dtype, columns, tile,
     form = jaxmg.potrs_jit_ctx if donate else jaxmg.potrs
     solve = jax.jit(lambda a, b: form(a, b, tile), donate_argnums=(0,) if donate else ())
     memory = solve.lower(a, b).compile().memory_analysis()
-    workspace = potrs_workspace(PLATFORM, dtype, LARGE, LARGE, DEVICES, tile, columns, donate)
+    workspace = potrs_workspace(
+        Sizes(PLATFORM, dtype, LARGE, LARGE, DEVICES, tile), columns, donate
+    )
     assert workspace <= memory.temp_size_in_bytes <= workspace + 16384
     shard = LARGE * LARGE // DEVICES * dtype.itemsize
     assert memory.alias_size_in_bytes == (shard if donate else 0)
@@ -99,7 +101,7 @@ def test_memory_beyond_the_operands_is_the_workspace(mesh, dtype, columns, tile,
 def test_workspace_of_a_donated_matrix(dtype, rhs, tile, ranks, platform):
     """Up to four tile columns and the right-hand sides: little beside the matrix itself."""
     for n in (12288, 49152, 131072 // ranks * ranks):
-        size = potrs_workspace(platform, dtype, n, n, ranks, tile, rhs, True)
+        size = potrs_workspace(Sizes(platform, dtype, n, n, ranks, tile), rhs, True)
         widest = tile or (2048 if dtype == np.float32 else 1024)
         assert size <= (4 * widest * n + 2 * rhs * (n + widest)) * dtype.itemsize + 65536
 

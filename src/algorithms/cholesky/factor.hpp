@@ -58,7 +58,7 @@ using TileInverses = MatrixView<T>;
 
 /// The inverse of L's diagonal tile j.
 template <class T>
-MatrixView<T> tile_inverse(const BlockCyclic& layout, TileInverses<T> inverses, index_t j) {
+MatrixView<T> tile_inverse(const BlockCyclic& layout, MatrixView<T> inverses, index_t j) {
   if (inverses.empty()) return inverses;
   return inverses.block(0, layout.local_offset(j), layout.width(j), layout.width(j));
 }

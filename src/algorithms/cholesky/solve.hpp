@@ -19,20 +19,17 @@ struct SolveWork {
   MatrixView<T> rows;  ///< nrhs x T scratch, where there are inverses
 };
 
-/// Y := Y op(L_kk)^-1 for the diagonal tile k: by trsm, or, where that is slow for few right-hand
-/// sides, by its inverse X with one refinement, which restores trsm's residual:
-/// W = Y op(X), W += (Y - W op(L)) op(X).
+/// Y := Y op(L)^-1 for a diagonal tile L: by trsm, or, where that is slow, by its inverse X, if
+/// that is not empty, with one refinement, which restores trsm's residual: W = Y op(X), W += (Y - W
+/// op(L)) op(X). `rows`: scratch for W.
 template <Backend B_, Scalar T>
-void diagonal_solve(typename B_::Queue& queue, const BlockCyclic& layout, index_t k, Op op,
-                    MatrixView<const T> L, MatrixView<T> Y, const SolveWork<T>& work) {
-  const MatrixView<const T> column = tile_column(layout, L, k);
-  const MatrixView<const T> Lkk = column.row_range(0, column.cols);
-  if (work.inverses.empty()) {
+void diagonal_solve(typename B_::Queue& queue, Op op, MatrixView<const T> Lkk,
+                    MatrixView<const T> X, MatrixView<T> Y, MatrixView<T> rows) {
+  if (X.empty()) {
     B_::template trsm<T>(queue, Side::right, op, Lkk, Y);
     return;
   }
-  const MatrixView<const T> X = tile_inverse(layout, work.inverses, k);
-  const MatrixView<T> W = work.rows.column_range(0, Y.cols);
+  const MatrixView<T> W = rows.column_range(0, Y.cols);
   B_::template gemm<T>(queue, Op::none, op, T(1), Y, X, T(0), W);
   B_::template gemm<T>(queue, Op::none, op, T(-1), W, Lkk, T(1), Y);
   B_::template gemm<T>(queue, Op::none, op, T(1), Y, X, T(1), W);
@@ -79,7 +76,8 @@ void forward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView<
                            column.row_range(begin - k1, end - k1), T(1),
                            U.column_range(begin, end));
     };
-    diagonal_solve<B_, T>(panel, layout, k, Op::conj_trans, L, Y, work);
+    diagonal_solve<B_, T>(panel, Op::conj_trans, column.row_range(0, column.cols),
+                          tile_inverse(layout, work.inverses, k), Y, work.rows);
     subtract(panel, k2, window);
     rank.post(tags + k, U.data + k2 * U.ld, panel);
     bulk.wait(panel.record());
@@ -120,7 +118,8 @@ void backward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView
         panel.wait(bulk.record());
       }
       subtract(panel, k2, window);
-      diagonal_solve<B_, T>(panel, layout, k, Op::none, L, Y, work);
+      diagonal_solve<B_, T>(panel, Op::none, column.row_range(0, column.cols),
+                            tile_inverse(layout, work.inverses, k), Y, work.rows);
       B_::template copy<T>(panel, Y, Xk);
       rank.post(tags + k, Xk.data, panel);
     } else {

@@ -1,0 +1,158 @@
+// What the handlers of cho_factor and cho_solve share on all platforms: decoding and validating.
+#pragma once
+
+#include "api/factor_program.hpp"
+#include "call.hpp"
+
+namespace jaxmg::ffi {
+
+/// The inverses of a factor's diagonal tiles: tile x n_loc, or none.
+template <Scalar T>
+TileInverses<T> tile_inverses_of(const xf::AnyBuffer& buffer, index_t tile, index_t n_loc) {
+  if (buffer.element_count() == 0) return {};
+  const auto inverses = matrix_of<T>(buffer);
+  expect(inverses.rows == tile && inverses.cols == n_loc, "inverses", buffer);
+  return inverses;
+}
+
+/// A matrix of a rank, n_loc columns of N.
+inline void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks) {
+  const auto dimensions = buffer.dimensions();
+  expect(dimensions.size() == 2 && dimensions[0] * ranks == dimensions[1], name, buffer);
+}
+
+struct ChoFactorBuffers {
+  xf::AnyBuffer a;
+  xf::AnyBuffer factor;  ///< A's own storage, if A is factored in place
+  xf::AnyBuffer inverses;
+  xf::AnyBuffer logdet;
+  xf::AnyBuffer info;
+  xf::AnyBuffer workspace;
+};
+
+/// A call of cho_factor. Its tile is what Python was told by jaxmg_factor_tile().
+class ChoFactorCall {
+ public:
+  ChoFactorCall(Platform platform, int ranks, const CallAttributes& attributes,
+                const ChoFactorBuffers& buffers)
+      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+
+  DType dtype() const { return dtype_of(buffers_.a, "a"); }
+
+  std::string text() const {
+    return "cho_factor of " + std::string(to_string(dtype())) +
+           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
+           ", T = " + std::to_string(problem_.tile);
+  }
+
+  std::vector<xf::AnyBuffer> outputs() const {
+    return {buffers_.factor, buffers_.logdet, buffers_.info};
+  }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const ChoFactorBuffers& io = buffers_;
+    expect(io.factor.element_count() == io.a.element_count(), "factor", io.factor);
+    expect_workspace(io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto factor = matrix_of<T>(io.factor);
+    const ChoFactorOperands<T> operands{
+        problem_.in_place ? factor : matrix_of<T>(io.a),
+        factor,
+        tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
+        static_cast<real_t<T>*>(io.logdet.untyped_data()),
+        static_cast<std::int32_t*>(io.info.untyped_data()),
+        io.workspace.untyped_data()};
+    return [problem = problem_, operands](Rank<B>& rank) {
+      cho_factor_program<B, T>(rank, problem, operands);
+    };
+  }
+
+ private:
+  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
+    expect_shard("a", buffers_.a, ranks);
+    const CholeskyProblem problem{buffers_.a.dimensions()[1],
+                                  attributes.integer("order"),
+                                  ranks,
+                                  attributes.integer("tile"),
+                                  0,
+                                  attributes.integer("in_place") != 0};
+    validate(problem);
+    return planned_factor(problem, platform_, dtype());
+  }
+
+  Platform platform_;
+  ChoFactorBuffers buffers_;
+  CholeskyProblem problem_;
+};
+
+struct ChoSolveBuffers {
+  xf::AnyBuffer factor;
+  xf::AnyBuffer inverses;
+  xf::AnyBuffer info;
+  xf::AnyBuffer b;
+  xf::AnyBuffer x;
+  xf::AnyBuffer workspace;
+};
+
+/// A call of cho_solve.
+class ChoSolveCall {
+ public:
+  ChoSolveCall(Platform platform, int ranks, const CallAttributes& attributes,
+               const ChoSolveBuffers& buffers)
+      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+
+  DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
+
+  std::string text() const {
+    return "cho_solve of " + std::string(to_string(dtype())) +
+           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
+           ", T = " + std::to_string(problem_.tile) + ", " + std::to_string(problem_.rhs) +
+           " right-hand sides" + (problem_.spread ? " a rank" : "");
+  }
+
+  std::vector<xf::AnyBuffer> outputs() const { return {buffers_.x}; }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const ChoSolveBuffers& io = buffers_;
+    expect(dtype_of(io.b, "b") == jaxmg::dtype_of<T>() && io.b.dimensions()[0] >= problem_.order,
+           "b", io.b);
+    expect(
+        io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
+        "x", io.x);
+    const bool direct = traits_of(platform_).reads_peers_directly;
+    expect_workspace(io.workspace, ChoSolveWorkspace<T>::bytes(problem_, direct));
+    const ChoSolveOperands<T> operands{
+        matrix_of<const T>(io.factor),
+        tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
+        static_cast<const std::int32_t*>(io.info.untyped_data()),
+        matrix_of<const T>(io.b),
+        matrix_of<T>(io.x),
+        io.workspace.untyped_data()};
+    return [problem = problem_, operands](Rank<B>& rank) {
+      cho_solve_program<B, T>(rank, problem, operands);
+    };
+  }
+
+ private:
+  ChoSolveProblem decode(int ranks, const CallAttributes& attributes) const {
+    expect_shard("factor", buffers_.factor, ranks);
+    const auto b = buffers_.b.dimensions();
+    expect(b.size() == 1 || b.size() == 2, "b", buffers_.b);
+    const ChoSolveProblem problem{buffers_.factor.dimensions()[1],
+                                  attributes.integer("order"),
+                                  ranks,
+                                  attributes.integer("tile"),
+                                  b.size() == 1 ? 1 : b[1],
+                                  attributes.integer("spread") != 0,
+                                  buffers_.inverses.element_count() != 0};
+    problem.layout();  // checks the sizes
+    return problem;
+  }
+
+  Platform platform_;
+  ChoSolveBuffers buffers_;
+  ChoSolveProblem problem_;
+};
+
+}  // namespace jaxmg::ffi

@@ -1,0 +1,353 @@
+"""Cholesky factors that are kept: one factorisation, any number of solves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from . import _compat, _library
+from ._arguments import (
+    as_array,
+    check_order,
+    check_right_hand_side,
+    check_square,
+    check_tile,
+    describe,
+)
+from ._layout import (
+    AnyMesh,
+    Layout,
+    is_by_rows,
+    known_sharding,
+    pad_storage,
+    place,
+    resolve,
+    take_seat,
+)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["storage", "inverses", "log_determinant", "info"],
+    meta_fields=["layout", "order", "tile"],
+)
+@dataclasses.dataclass(frozen=True)
+class CholeskyFactor:
+    """A factorisation A = U^H U of a Hermitian positive definite A; made by `cho_factor`.
+
+    A pytree: it passes through ``jit``, ``scan`` and ``device_put``.
+
+    Attributes:
+      info: int32 scalar; 0, or the order of the first leading minor that is not positive definite
+        (LAPACK). If it is not 0 there is no factor: `logdet` and what is solved with it are NaN.
+      order: n.
+      storage, inverses, log_determinant, layout, tile: the factor as the library's own routines
+        want it: its columns in their cyclic layout, the inverses of its diagonal tiles, and where
+        it lives.
+    """
+
+    storage: jax.Array
+    inverses: jax.Array
+    log_determinant: jax.Array
+    info: jax.Array
+    layout: Layout
+    order: int
+    tile: int
+
+    def solve(self, b: jax.Array) -> jax.Array:
+        """x with A x = b; see `cho_solve`."""
+        return cho_solve(self, b)
+
+    def logdet(self) -> jax.Array:
+        """log det A, a scalar of A's real dtype. Costs nothing: it is known."""
+        return self.log_determinant
+
+
+class FactorOptions(NamedTuple):
+    """What a compiled factorisation depends on besides shapes and dtypes."""
+
+    order: int
+    tile: int
+    in_place: bool
+    keeps_inverses: bool
+
+
+def _is_on_gpus(layout: Layout) -> bool:
+    """Whether the mesh's devices are GPUs, or, where it does not tell, JAX's default ones."""
+    if isinstance(layout.mesh, Mesh):
+        return bool(layout.mesh.devices.flat[0].platform != "cpu")
+    return bool(jax.default_backend() != "cpu")
+
+
+def _factor_on(
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    a: jax.Array,
+    *,
+    ranks: int,
+    options: FactorOptions,
+) -> tuple[jax.Array, ...]:
+    """The foreign call, with the workspace of one platform."""
+    dtype = np.dtype(a.dtype)
+    sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, ranks, options.tile)
+    workspace = _library.cho_factor_workspace(sizes, options.in_place)
+    inverses = (a.shape[0], options.tile) if options.keeps_inverses else (a.shape[0], 0)
+    results = jax.ffi.ffi_call(
+        "jaxmg_cho_factor",
+        (
+            jax.ShapeDtypeStruct(a.shape, dtype),
+            jax.ShapeDtypeStruct(inverses, dtype),
+            jax.ShapeDtypeStruct((1,), np.finfo(dtype).dtype),
+            jax.ShapeDtypeStruct((1,), np.int32),
+            jax.ShapeDtypeStruct((workspace,), np.uint8),
+        ),
+        input_output_aliases={2: 0} if options.in_place else {},
+    )(
+        rank,
+        group,
+        a,
+        ranks=np.int64(ranks),
+        order=np.int64(options.order),
+        tile=np.int64(options.tile),
+        in_place=np.int64(options.in_place),
+    )
+    return tuple(results[:4])
+
+
+def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFactor:
+    real = np.finfo(a.dtype).dtype
+    if a.size == 0:  # nothing to factor, and XLA refuses a shard_map over nothing
+        none = jnp.zeros((0, 0), a.dtype), jnp.zeros((), real), jnp.zeros((), np.int32)
+        return CholeskyFactor(a, *none, layout, options.order, options.tile)
+
+    def local(rows: jax.Array) -> tuple[jax.Array, ...]:
+        call = functools.partial(_factor_on, ranks=layout.ranks, options=options)
+        has_cuda = _library.cuda_library() is not None
+        seat = take_seat(layout.axes, layout.group_axes)
+        factored: tuple[jax.Array, ...] = _compat.by_platform(call, has_cuda, *seat, rows)
+        return factored
+
+    factor = _compat.shard_map(
+        local, layout.mesh, (layout.rows,), (layout.rows, layout.rows, P(), P())
+    )
+    stored = pad_storage(a, layout)
+    storage, inverses, logdet, info = factor(_compat.reshard(stored, layout.mesh, layout.rows))
+    return CholeskyFactor(
+        storage, inverses, logdet[0], info[0], layout, options.order, options.tile
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled_factor(layout: Layout, options: FactorOptions, donate: bool) -> Any:
+    return jax.jit(
+        functools.partial(_factor, layout=layout, options=options),
+        donate_argnums=(0,) if donate else (),
+    )
+
+
+def cho_factor(
+    a: jax.Array,
+    T_A: int | None = None,
+    mesh: AnyMesh | None = None,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    *,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    n: int | None = None,
+    donate: bool = False,
+) -> CholeskyFactor:
+    """Factors a Hermitian positive definite matrix that is spread over devices; keeps the factor.
+
+    n^3 / 3 flops, times 4 for complex dtypes (LAPACK potrf). The factor stays spread over the
+    devices, as large as A's own storage, and the inverses of its diagonal tiles beside it on GPUs.
+
+    Args:
+      a: matrix of shape (n, n), float32, float64, complex64 or complex128; its upper triangle is
+        read. As in `potrs`: rows sharded over the mesh, or replicated, on one device, a NumPy
+        array.
+      T_A: tile size; chosen by the library if left out.
+      mesh, in_specs, matrix_specs: as in `potrs`.
+      n: true order of `a`, if it is stored in a larger, padded matrix.
+      donate: factor in the storage of `a`, which is deleted.
+
+    Returns:
+      A `CholeskyFactor`, with ``.solve(b)``, ``.logdet()`` and ``.info``.
+
+    Raises:
+      TypeError, ValueError: an argument is wrong; raised before any work on devices.
+      jax.errors.JaxRuntimeError: as in `potrs`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jax.device_put(jnp.diag(jnp.array([1.0, 4.0] * 8)), NamedSharding(mesh, P("x", None)))
+      >>> factor = jaxmg.cho_factor(a)
+      >>> print(factor.solve(jnp.ones(16))[:4], factor.logdet().round(3), factor.info)
+      [1.   0.25 1.   0.25] 11.09 0
+    """
+    if _compat.manual_axes():
+        raise ValueError(
+            "cho_factor: expected a global array, got a local block: it was called inside a "
+            "shard_map; call it outside, on the array that the shard_map is given"
+        )
+    a = as_array("cho_factor", "a", a)
+    check_square("cho_factor", a)
+    order = check_order("cho_factor", a.shape[0], n)
+    tile = check_tile("cho_factor", T_A)
+    layout = resolve("cho_factor", a, mesh, in_specs, matrix_specs)
+    is_divided = a.shape[0] % layout.ranks == 0
+    on_gpus = _is_on_gpus(layout)
+    columns = a.shape[0] + -a.shape[0] % layout.ranks
+    sizes = _library.Sizes(
+        "cuda" if on_gpus else "cpu", np.dtype(a.dtype), columns, order, layout.ranks, tile or 0
+    )
+    # Padded storage is ours: it need not be copied once more.
+    options = FactorOptions(order, _library.factor_tile(sizes), donate or not is_divided, on_gpus)
+    a = place(a, layout.mesh, layout.rows if is_divided else P())
+    with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
+        factor: CholeskyFactor = _compiled_factor(layout, options, donate)(a)
+    return factor
+
+
+class SolveOptions(NamedTuple):
+    """How right-hand sides are spread while they are solved for."""
+
+    spread: bool
+    x_by_rows: bool
+
+
+def _solve_on(
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    storage: jax.Array,
+    inverses: jax.Array,
+    info: jax.Array,
+    b: jax.Array,
+    *,
+    factor: CholeskyFactor,
+    spread: bool,
+) -> jax.Array:
+    """The foreign call, with the workspace of one platform."""
+    dtype = np.dtype(storage.dtype)
+    ranks = factor.layout.ranks
+    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, ranks, factor.tile)
+    rhs = 1 if b.ndim == 1 else b.shape[1]
+    workspace = _library.cho_solve_workspace(sizes, rhs, spread, inverses.size > 0)
+    x, _ = jax.ffi.ffi_call(
+        "jaxmg_cho_solve",
+        (
+            jax.ShapeDtypeStruct(b.shape, dtype),
+            jax.ShapeDtypeStruct((workspace,), np.uint8),
+        ),
+    )(
+        rank,
+        group,
+        storage,
+        inverses,
+        info,
+        b,
+        ranks=np.int64(ranks),
+        order=np.int64(factor.order),
+        tile=np.int64(factor.tile),
+        spread=np.int64(spread),
+    )
+    return x
+
+
+def _columns(layout: Layout) -> P:
+    return P(None, layout.rows[0])
+
+
+def _solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.Array:
+    if b.size == 0:
+        return b
+    layout = factor.layout
+    columns = b.shape[-1]
+    if options.spread:
+        b = jnp.pad(b, ((0, 0), (0, -columns % layout.ranks)))
+
+    def local(storage: jax.Array, inverses: jax.Array, info: jax.Array, b: jax.Array) -> jax.Array:
+        call = functools.partial(_solve_on, factor=factor, spread=options.spread)
+        has_cuda = _library.cuda_library() is not None
+        seat = take_seat(layout.axes, layout.group_axes)
+        operands = (storage, inverses, info, b)
+        x: jax.Array = _compat.by_platform(call, has_cuda, *seat, *operands)
+        if not options.x_by_rows:
+            return x
+        rows = x.shape[0] // layout.ranks
+        return lax.dynamic_slice_in_dim(x, lax.axis_index(layout.axes) * rows, rows)
+
+    b_spec = _columns(layout) if options.spread else P()
+    x_spec = P(layout.rows[0]) if options.x_by_rows else b_spec
+    solve = _compat.shard_map(local, layout.mesh, (layout.rows, layout.rows, P(), b_spec), x_spec)
+    x: jax.Array = solve(
+        factor.storage,
+        factor.inverses,
+        factor.info.reshape(1),
+        _compat.reshard(b, layout.mesh, b_spec),
+    )
+    if options.spread and columns % layout.ranks:
+        return _compat.reshard(x, layout.mesh, P())[:, :columns]
+    return x
+
+
+_compiled_solve = jax.jit(_solve, static_argnames="options")
+
+
+def _is_by_columns(b: jax.Array, layout: Layout) -> bool:
+    spec = known_sharding(b)[1]
+    return spec is not None and len(spec) == 2 and spec[1] in (layout.rows[0], layout.axes)
+
+
+def cho_solve(factor: CholeskyFactor, b: jax.Array) -> jax.Array:
+    """Solves A x = b with a factor of A that was kept.
+
+    2 n^2 flops a right-hand side, times 4 for complex dtypes (LAPACK potrs), shared by the devices.
+    Few right-hand sides pass from device to device with the substitution. Many, 64 a device or
+    more, are spread by columns, and the factor passes all devices.
+
+    Args:
+      factor: from `cho_factor`.
+      b: shape (n,) or (n, k), of the factor's dtype; replicated, or sharded by rows or columns over
+        the axes that the factor is spread over.
+
+    Returns:
+      x, of the shape of `b`; sharded by rows if `b` is, by columns if it has been spread over the
+      devices and they divide k, else replicated. NaN throughout if ``factor.info`` is not 0.
+
+    Raises:
+      TypeError, ValueError: an argument is wrong; raised before any work on devices.
+      jax.errors.JaxRuntimeError: as in `potrs`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> factor = jaxmg.cho_factor(2 * jnp.eye(16), mesh=mesh)
+      >>> print(jaxmg.cho_solve(factor, jnp.ones((16, 2)))[0])
+      [0.5 0.5]
+    """
+    if not isinstance(factor, CholeskyFactor):
+        raise TypeError(
+            f"cho_solve: factor: expected a CholeskyFactor, got {describe(factor)}; pass "
+            "cho_factor(a)"
+        )
+    b = as_array("cho_solve", "b", b)
+    check_right_hand_side("cho_solve", factor.storage, b, {factor.order, factor.storage.shape[0]})
+    layout = factor.layout
+    wide = b.ndim == 2 and b.shape[1] >= 64 * layout.ranks
+    spread = b.ndim == 2 and (wide or _is_by_columns(b, layout))
+    options = SolveOptions(spread, not spread and is_by_rows(b, layout))
+    b = place(b, layout.mesh, P())
+    with _compat.foreign_context_left(layout.mesh, _compat.is_traced(b)):
+        x: jax.Array = _compiled_solve(factor, b, options=options)
+    return x
