@@ -406,6 +406,7 @@ def test_command_info():
     done = command("info", "--json")
     assert done.returncode == 0, done.stderr
     environment = json.loads(done.stdout)
+    assert environment.pop("engines").keys() == {"cpu", "cuda"}
     validator = jsonschema.Draft202012Validator(
         {**record.schema()["$defs"]["environment"], "$defs": record.schema()["$defs"]}
     )
