@@ -332,9 +332,9 @@ def cho_solve(factor: CholeskyFactor, b: jax.Array) -> jax.Array:
     Example:
       >>> import jax, jax.numpy as jnp, jaxmg
       >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
-      >>> factor = jaxmg.cho_factor(2 * jnp.eye(16), mesh=mesh)
+      >>> factor = jaxmg.cho_factor(4 * jnp.eye(16), mesh=mesh)
       >>> print(jaxmg.cho_solve(factor, jnp.ones((16, 2)))[0])
-      [0.5 0.5]
+      [0.25 0.25]
     """
     if not isinstance(factor, CholeskyFactor):
         raise TypeError(
