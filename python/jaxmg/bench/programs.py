@@ -1,6 +1,6 @@
-"""What programs of their own measure: NVIDIA's libraries, and jaxmg's C++ tester.
+"""What `jaxmg_baselines` measures, a program of its own: NVIDIA's libraries.
 
-All of them run before JAX starts. JAX takes 75 % of every GPU's memory when it first touches it and
+It runs before JAX starts. JAX takes 75 % of every GPU's memory when it first touches it and
 never gives it back: a program that came later would find no room. So these series do not take turns
 with the others.
 """
@@ -10,21 +10,20 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import math
 import os
 import statistics
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .routines import ROUTINES
 from .routines.potrf import potrf_flops
 
 if TYPE_CHECKING:
     from .suite import Case, Suite
 
+#: In the suite's folder of programs.
+PROGRAM = "jaxmg_baselines"
 #: Order of ``gemm``'s matrices, whatever the order of the case: large enough for its best rate.
 GEMM_ORDER = 16384
 GEMM_REPEATS = 10
@@ -32,8 +31,6 @@ GEMM_REPEATS = 10
 TILES = (1024, 2048, 4096)
 #: Seconds that one run of a program may take.
 TIMEOUT = 150
-
-_TYPES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,25 +75,22 @@ class ProgramSeries:
     """How a program is asked, and how its JSON lines are read.
 
     Attributes:
-      program: its file name.
-      command: its arguments; the second argument is a file that it may write JSON lines to, instead
-        of the standard output.
+      command: its arguments.
       outcome: what a line says.
       routine: what it measures.
       order: the order of the matrix, for a case of order n.
       devices: the GPUs that it works on, for a case's.
     """
 
-    program: str
-    command: Callable[[Request, str], list[str]]
+    command: Callable[[Request], list[str]]
     outcome: Callable[[Request, dict[str, Any]], Outcome]
     routine: str = "potrf"
     order: Callable[[int], int] = lambda n: n
     devices: Callable[[int], int] = lambda devices: devices
 
 
-def _baselines_command(routine: str) -> Callable[[Request, str], list[str]]:
-    def command(request: Request, _: str) -> list[str]:
+def _command(routine: str) -> Callable[[Request], list[str]]:
+    def command(request: Request) -> list[str]:
         options = {
             "routine": routine,
             "dtype": request.dtype,
@@ -111,7 +105,7 @@ def _baselines_command(routine: str) -> Callable[[Request, str], list[str]]:
     return command
 
 
-def _baselines_outcome(stage: str) -> Callable[[Request, dict[str, Any]], Outcome]:
+def _outcome(stage: str) -> Callable[[Request, dict[str, Any]], Outcome]:
     """Of the stage alone; a factorisation counts as right if what is solved with it is."""
 
     def outcome(request: Request, line: dict[str, Any]) -> Outcome:
@@ -132,64 +126,20 @@ def _baselines_outcome(stage: str) -> Callable[[Request, dict[str, Any]], Outcom
     return outcome
 
 
-def _tester_command(request: Request, json_file: str) -> list[str]:
-    options = {
-        "device": f"cuda:{_commas(range(request.devices))}",
-        "type": _TYPES[request.dtype],
-        "n": _commas(request.orders),
-        "repeat": str(request.warmups + request.repeats),
-        "json": json_file,
-    }
-    return ["potrf", *(text for name, value in options.items() for text in (f"--{name}", value))]
-
-
-def _tester_outcome(request: Request, line: dict[str, Any]) -> Outcome:
-    """The tester has no warm-ups of its own: its first runs are taken as such."""
-    seconds = line["seconds"][request.warmups :]
-    # Of the factor, however the tester checks it; the log-determinant is another result.
-    checks = [c["value"] for name, c in line.get("checks", {}).items() if name != "logdet"]
-    residual = max(checks, default=None)
-    failure = None if line["passed"] else line.get("failure", "the tester says no more")
-    if failure is None and residual is None:
-        failure = "the tester has not checked the factor"
-    return Outcome(
-        routine="potrf",
-        n=line["n"],
-        devices=request.devices,
-        tile=line["tile"],
-        warmup_seconds=line["seconds"][: request.warmups],
-        seconds=seconds,
-        gflops=_rate(request, line, seconds),
-        residual=residual if residual is not None and math.isfinite(residual) else None,
-        failure=failure,
-    )
-
-
 SERIES = {
     "gemm": ProgramSeries(
-        "jaxmg_baselines",
-        _baselines_command("gemm"),
-        _baselines_outcome("gemm"),
-        routine="gemm",
-        order=lambda n: GEMM_ORDER,
+        _command("gemm"), _outcome("gemm"), routine="gemm", order=lambda n: GEMM_ORDER
     ),
     "cusolver_dn": ProgramSeries(
-        "jaxmg_baselines",
-        _baselines_command("dn_potrs"),
-        _baselines_outcome("potrf"),
-        devices=lambda devices: 1,
+        _command("dn_potrs"), _outcome("potrf"), devices=lambda devices: 1
     ),
-    "cusolver_mg": ProgramSeries(
-        "jaxmg_baselines", _baselines_command("mg_potrs"), _baselines_outcome("potrf")
-    ),
-    "tester": ProgramSeries("jaxmg_tester", _tester_command, _tester_outcome),
+    "cusolver_mg": ProgramSeries(_command("mg_potrs"), _outcome("potrf")),
 }
 
 
 def series_of(case: Case) -> list[str]:
     """The series of a case that programs measure."""
-    ours = ROUTINES[case.routine].program
-    return [name for name in (ours, *case.baselines) if name in SERIES]
+    return [name for name in case.baselines if name in SERIES]
 
 
 def requests_of(suite: Suite) -> list[Request]:
@@ -230,10 +180,7 @@ def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
     """Runs the programs of a suite one after the other; `report` hears of each before it starts."""
     result = Outcomes()
     for request in requests_of(suite):
-        report(
-            f"{SERIES[request.series].program}: {request.series} {request.dtype} "
-            f"n={_commas(request.orders)}"
-        )
+        report(f"{PROGRAM}: {request.series} {request.dtype} n={_commas(request.orders)}")
         result.add(request, run(request, suite.programs))
     return result
 
@@ -241,39 +188,34 @@ def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
 def run(request: Request, folder: str | None) -> list[Outcome]:
     """Runs a program. Every order has an outcome, if only a failure."""
     series = SERIES[request.series]
-    path = Path(folder or "") / series.program
+    path = Path(folder or "") / PROGRAM
     if folder is None or not path.is_file():
         where = "programs: in the suite or --programs" if folder is None else folder
         return _failures(
             request,
-            f"{series.program}: expected in {where}, where it is not; it is built with the CUDA "
+            f"{PROGRAM}: expected in {where}, where it is not; it is built with the CUDA "
             "engine, in build/bin",
         )
-    with tempfile.TemporaryDirectory() as temporary:
-        json_file = str(Path(temporary) / "lines.json")
-        command = [str(path.resolve()), *series.command(request, json_file)]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                env=_environment(),
-                timeout=TIMEOUT,
-                check=False,
-            )
-            output, trouble = done.stdout, _trouble(done.returncode, done.stderr)
-        except subprocess.TimeoutExpired as error:
-            output, trouble = error.stdout or b"", f"took more than {TIMEOUT} s"
-        except OSError as error:
-            output, trouble = b"", str(error)
-        if Path(json_file).exists():
-            output = Path(json_file).read_bytes()
+    try:
+        done = subprocess.run(
+            [str(path.resolve()), *series.command(request)],
+            capture_output=True,
+            env=_environment(),
+            timeout=TIMEOUT,
+            check=False,
+        )
+        output, trouble = done.stdout, _trouble(done.returncode, done.stderr)
+    except subprocess.TimeoutExpired as error:
+        output, trouble = error.stdout or b"", f"took more than {TIMEOUT} s"
+    except OSError as error:
+        output, trouble = b"", str(error)
     try:
         outcomes = [series.outcome(request, line) for line in _lines(output)]
     except (KeyError, TypeError, ValueError) as error:
-        return _failures(request, f"{series.program}: not the JSON expected: {error!r}")
+        return _failures(request, f"{PROGRAM}: not the JSON expected: {error!r}")
     there = {outcome.n for outcome in outcomes}
     missing = [n for n in request.orders if n not in there]
-    return outcomes + _failures(request, f"{series.program}: {trouble}", missing)
+    return outcomes + _failures(request, f"{PROGRAM}: {trouble}", missing)
 
 
 def _lines(output: bytes) -> Iterator[dict[str, Any]]:

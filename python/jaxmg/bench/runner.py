@@ -19,7 +19,7 @@ from . import environment, programs, record
 from ._extras import have
 from .baselines import BASELINES
 from .programs import Outcome
-from .routines import ROUTINES, Consuming, InProcess
+from .routines import ROUTINES, Consuming
 from .suite import Case, Suite, needs_x64
 
 OURS = "jaxmg"
@@ -112,19 +112,15 @@ def measure(
 ) -> list[dict[str, Any]]:
     """The rows of one case, jaxmg's first, those of programs last."""
     outside = {name: of_programs.of(case, name) for name in programs.series_of(case)}
-    rows: list[dict[str, Any]] = []
-    if isinstance(ROUTINES[case.routine], InProcess):
-        rows = _measure_here(case, number, mesh)
+    rows = _measure_here(case, number, mesh)
     for name, outcomes in outside.items():
-        series = OURS if name == ROUTINES[case.routine].program else name
-        rows += [_row_of_program(case, number, series, outcome) for outcome in outcomes]
+        rows += [_row_of_program(case, number, name, outcome) for outcome in outcomes]
     _add_ratios(rows)
     return rows
 
 
 def _measure_here(case: Case, number: int, mesh: Mesh) -> list[dict[str, Any]]:
     routine = ROUTINES[case.routine]
-    assert isinstance(routine, InProcess)
     here = [name for name in case.baselines if name in BASELINES]
     every = [Series(OURS), *(Series(name) for name in here)]
     try:

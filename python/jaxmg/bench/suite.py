@@ -75,9 +75,7 @@ _SUITE = ("name", "description", "platform", "devices", "programs", *_OPTIONS, "
 
 
 #: Baselines that are not measured in this process.
-PROGRAM_BASELINES = tuple(
-    name for name in SERIES if name not in [routine.program for routine in ROUTINES.values()]
-)
+PROGRAM_BASELINES = tuple(SERIES)
 
 
 def load_suite(path: str | Path, repeats: int | None = None, programs: str | None = None) -> Suite:
@@ -156,7 +154,7 @@ def _case(fields: dict[str, Any], devices: int) -> Case:
     case = Case(**{**fields, "devices": devices, "baselines": tuple(fields.get("baselines", ()))})
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
-    here = () if ROUTINES[case.routine].program else BASELINES
+    here = BASELINES if ROUTINES[case.routine].has_baselines else ()
     for name in case.baselines:
         _one_of("baselines", name, (*here, *PROGRAM_BASELINES))
     if not isinstance(case.donate, bool):

@@ -51,18 +51,14 @@ class Routine(abc.ABC):
     """A routine of jaxmg.
 
     Attributes:
-      program: which of `programs.SERIES` measures jaxmg; None: this process does.
+      has_baselines: whether the baselines in `baselines` do the same.
     """
 
-    program: str | None = None
+    has_baselines = True
 
     @abc.abstractmethod
     def flops(self, case: Case) -> float:
         """Floating-point operations of the case by the usual count, complex ones as four."""
-
-
-class InProcess(Routine):
-    """A routine that the runner measures itself."""
 
     @abc.abstractmethod
     def problem(self, case: Case, mesh: Mesh) -> Problem:

@@ -13,8 +13,8 @@ import jaxmg
 
 from ._routine import (
     Consuming,
-    InProcess,
     Problem,
+    Routine,
     complex_factor,
     positive_definite,
     ramps,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..suite import Case
 
 
-class Potrs(InProcess):
+class Potrs(Routine):
     def flops(self, case: Case) -> float:
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)
