@@ -62,4 +62,13 @@ void distribute_lower(const HostMatrix<T>& A, jaxmg::DistributedMatrix<T>& targe
   }
 }
 
+/// The first order() rows and columns of a distributed matrix.
+template <Scalar T>
+HostMatrix<T> gather(const jaxmg::DistributedMatrix<T>& source) {
+  const index_t n = source.order();
+  HostMatrix<T> A(n, n);
+  for (index_t j = 0; j < n; ++j) std::copy_n(&source(0, j), n, &A(0, j));
+  return A;
+}
+
 }  // namespace jaxmg_testing

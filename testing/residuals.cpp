@@ -154,21 +154,38 @@ double factor_residual(const HostMatrix<T>& A, const HostMatrix<T>& L) {
   return scaled<T>(hermitian_norm(R), n, norm);
 }
 
+namespace {
+
+/// R - A X, by real and imaginary parts.
+template <Scalar T>
+Planes<T> remainder(const Planes<T>& A, const Planes<T>& X, Planes<T> R) {
+  const Plane real = transpose(X.real);
+  subtract_product(1, A.real.view(), real.view(), R.real.view());
+  if constexpr (jaxmg::is_complex_v<T>) {
+    const Plane imaginary = transpose(X.imaginary);
+    subtract_product(-1, A.imaginary.view(), imaginary.view(), R.real.view());
+    subtract_product(1, A.real.view(), imaginary.view(), R.imaginary.view());
+    subtract_product(1, A.imaginary.view(), real.view(), R.imaginary.view());
+  }
+  return R;
+}
+
+/// ||A||_1.
+template <Scalar T>
+double one_norm(const Planes<T>& A) {
+  double norm = 0;
+  for (index_t j = 0; j < A.real.cols(); ++j) norm = larger(norm, column_norm(A, j));
+  return norm;
+}
+
+}  // namespace
+
 template <Scalar T>
 double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const HostMatrix<T>& B) {
   const Planes<T> matrix = split(A), solution = split(X);
-  Planes<T> R = split(B);
-  const Plane real = transpose(solution.real);
-  subtract_product(1, matrix.real.view(), real.view(), R.real.view());
-  if constexpr (jaxmg::is_complex_v<T>) {
-    const Plane imaginary = transpose(solution.imaginary);
-    subtract_product(-1, matrix.imaginary.view(), imaginary.view(), R.real.view());
-    subtract_product(1, matrix.real.view(), imaginary.view(), R.imaginary.view());
-    subtract_product(1, matrix.imaginary.view(), real.view(), R.imaginary.view());
-  }
-
-  double norm = 0, residual = 0;
-  for (index_t j = 0; j < A.cols(); ++j) norm = larger(norm, column_norm(matrix, j));
+  const Planes<T> R = remainder(matrix, solution, split(B));
+  const double norm = one_norm(matrix);
+  double residual = 0;
   for (index_t j = 0; j < B.cols(); ++j) {
     residual =
         larger(residual, scaled<T>(column_norm(R, j), A.cols(), norm * column_norm(solution, j)));
@@ -176,10 +193,21 @@ double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const Host
   return residual;
 }
 
+template <Scalar T>
+double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X) {
+  const index_t n = A.cols();
+  HostMatrix<T> identity(n, n);
+  for (index_t i = 0; i < n; ++i) identity(i, i) = T(1);
+  const Planes<T> matrix = split(A), inverse = split(X);
+  const Planes<T> R = remainder(matrix, inverse, split(identity));
+  return scaled<T>(one_norm(R), n, one_norm(matrix) * one_norm(inverse));
+}
+
 #define JAXMG_INSTANTIATE(T)                                                       \
   template double factor_residual(const HostMatrix<T>& A, const HostMatrix<T>& L); \
   template double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X,   \
-                                 const HostMatrix<T>& B);
+                                 const HostMatrix<T>& B);                          \
+  template double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

@@ -20,4 +20,8 @@ double factor_residual(const HostMatrix<T>& A, const HostMatrix<T>& L);
 template <Scalar T>
 double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const HostMatrix<T>& B);
 
+/// ||I - A X||_1 / (n eps ||A||_1 ||X||_1): n^3. Both n x n, read whole.
+template <Scalar T>
+double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);
+
 }  // namespace jaxmg_testing

@@ -32,10 +32,11 @@ enum class PanelMethod { trsm, block_substitution };
 /// fill            dst := value
 /// copy_lower      dst := tril(src), zeros above
 /// conj_transpose  dst := src^H
+/// make_hermitian  A := the Hermitian matrix that A's lower triangle tells; real diagonal
 /// fill_nan_if     dst := NaN where *info != 0
 /// gemm            C := alpha op(A) op(B) + beta C; of an inner size of 0, beta is 0 or 1
-/// trapezoid_update  C := C - W W1^H, W1 the first C.cols rows of W; above the diagonal of C's
-///                 first C.cols rows anything may be left
+/// trapezoid_update  C := C + alpha W W1^H, W1 the first C.cols rows of W, alpha = -1 if not said;
+///                 above the diagonal of C's first C.cols rows anything may be left
 /// trsm            B := op(L)^-1 B (left) or B op(L)^-1 (right)
 /// potrf           A := chol(A), lower; on failure *info := first_row + order of the failing minor
 ///                 if *info was 0
@@ -51,7 +52,7 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typ
     typename B::Device& device, typename B::Queue& queue, const typename B::Event& event,
     MatrixView<const T> a, MatrixView<T> c, T alpha, Op op, Side side, index_t first_row,
     std::int32_t* info, const std::int32_t* infos, double* sum, const double* sums,
-    real_t<T>* rounded, int count) {
+    real_t<T>* rounded, real_t<T> real_alpha, int count) {
   { queue.record() } -> std::same_as<typename B::Event>;
   queue.wait(event);
   queue.synchronize();
@@ -65,10 +66,12 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typ
   B::fill(queue, std::int32_t{0}, MatrixView<std::int32_t>{});
   B::copy_lower(queue, a, c);
   B::conj_transpose(queue, a, c);
+  B::make_hermitian(queue, c);
   B::fill_nan_if(queue, infos, c);
 
   B::gemm(queue, op, op, alpha, a, a, alpha, c);
   B::trapezoid_update(queue, a, c);
+  B::trapezoid_update(queue, a, c, real_alpha);
   B::trsm(queue, side, op, a, c);
 
   B::potrf(queue, c, first_row, info);

@@ -68,6 +68,11 @@ class BlockCyclic {
   index_t first_owned(int rank, index_t j) const {
     return j + ((rank - j) % ranks_ + ranks_) % ranks_;
   }
+  /// How many columns of the tiles before `j` a rank holds: they are its first ones.
+  index_t local_columns_before(int rank, index_t j) const {
+    const index_t last = first_owned(rank, j) - ranks_;
+    return last < 0 ? 0 : local_offset(last) + width(last);
+  }
 
   ColumnPlace block_place(index_t column) const {
     return {static_cast<int>(column / local_columns_), column % local_columns_};

@@ -105,6 +105,25 @@ TEST(BlockCyclic, FirstOwnedIsTheNextTileOfTheRank) {
   }
 }
 
+TEST(BlockCyclic, TilesBeforeATileAreARanksFirstColumns) {
+  const auto check = [](const BlockCyclic& layout) {
+    for (int rank = 0; rank < layout.ranks(); ++rank) {
+      index_t held = 0;
+      for (index_t j = 0; j <= layout.tiles(); ++j) {
+        ASSERT_EQ(layout.local_columns_before(rank, j), held)
+            << "tile " << j << ", rank " << rank << " of " << describe(layout);
+        if (j < layout.tiles() && layout.owner(j) == rank) held += layout.width(j);
+      }
+    }
+  };
+  for_each_layout(24, 4, [&](const BlockCyclic& layout) {
+    for (index_t order = 0; order <= layout.columns(); ++order) {
+      check(BlockCyclic(layout.columns(), layout.ranks(), layout.tile(), order));
+    }
+    return !::testing::Test::HasFailure();
+  });
+}
+
 TEST(BlockCyclic, RefusesWhatIsNoLayout) {
   EXPECT_THROW(BlockCyclic(8, 0, 2), InvalidArgument);
   EXPECT_THROW(BlockCyclic(8, 2, 0), InvalidArgument);

@@ -105,8 +105,25 @@ void Backend::conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T
   queue.enqueue([=] {
     declare_read(src.block(0, 0, dst.cols, dst.rows));
     declare_write(dst);
-    for (index_t j = 0; j < dst.cols; ++j) {
-      for (index_t i = 0; i < dst.rows; ++i) dst(i, j) = conjugate(src(j, i));
+    constexpr index_t block = 16;  // whole cache lines on both sides
+    for (index_t i1 = 0; i1 < dst.rows; i1 += block) {
+      const index_t i2 = std::min(i1 + block, dst.rows);
+      for (index_t j = 0; j < dst.cols; ++j) {
+        for (index_t i = i1; i < i2; ++i) dst(i, j) = conjugate(src(j, i));
+      }
+    }
+  });
+}
+
+template <class T>
+void Backend::make_hermitian(Queue& queue, MatrixView<T> A) {
+  if (A.empty()) return;
+  queue.enqueue([=] {
+    declare_read_lower(A);
+    declare_write(A);
+    for (index_t j = 0; j < A.cols; ++j) {
+      A(j, j) = T(real_part(A(j, j)));
+      for (index_t i = 0; i < j; ++i) A(i, j) = conjugate(A(j, i));
     }
   });
 }
@@ -144,7 +161,8 @@ void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> 
 }
 
 template <class T>
-void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C) {
+void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C,
+                               real_t<T> alpha) {
   if (C.empty() || W.cols == 0) return;
   const MatrixView<T> C1 = C.row_range(0, C.cols);
   const MatrixView<const T> W1 = W.row_range(0, C.cols);
@@ -154,10 +172,10 @@ void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T
     const char lower = 'L', no = 'N';
     const Sizes w(W1);
     const Sizes c(C1);
-    const real_t<T> minus_one(-1), one(1);
-    blas<T>().herk(&lower, &no, &c.cols, &w.cols, &minus_one, W1.data, &w.ld, &one, C1.data, &c.ld);
+    const real_t<T> one(1);
+    blas<T>().herk(&lower, &no, &c.cols, &w.cols, &alpha, W1.data, &w.ld, &one, C1.data, &c.ld);
   });
-  gemm<T>(queue, Op::none, Op::conj_trans, T(-1), W.row_range(C.cols, C.rows), W1, T(1),
+  gemm<T>(queue, Op::none, Op::conj_trans, T(alpha), W.row_range(C.cols, C.rows), W1, T(1),
           C.row_range(C.cols, C.rows));
 }
 
@@ -261,20 +279,21 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   });
 }
 
-#define JAXMG_INSTANTIATE(T)                                                                  \
-  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                    \
-  template void Backend::fill(Queue&, T, MatrixView<T>);                                      \
-  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);             \
-  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                     \
-  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);              \
-  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);          \
-  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T, \
-                              MatrixView<T>);                                                 \
-  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);        \
-  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);          \
-  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                \
-  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,         \
-                                                MatrixView<T>);                               \
+#define JAXMG_INSTANTIATE(T)                                                                      \
+  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                        \
+  template void Backend::fill(Queue&, T, MatrixView<T>);                                          \
+  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);                 \
+  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                         \
+  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);                  \
+  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);              \
+  template void Backend::make_hermitian(Queue&, MatrixView<T>);                                   \
+  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T,     \
+                              MatrixView<T>);                                                     \
+  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>, real_t<T>); \
+  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);              \
+  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                    \
+  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,             \
+                                                MatrixView<T>);                                   \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

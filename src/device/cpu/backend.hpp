@@ -27,13 +27,16 @@ struct Backend {
   template <class T>
   static void conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);
   template <class T>
+  static void make_hermitian(Queue& queue, MatrixView<T> A);
+  template <class T>
   static void fill_nan_if(Queue& queue, const std::int32_t* info, MatrixView<T> dst);
 
   template <class T>
   static void gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> A,
                    MatrixView<const T> B, T beta, MatrixView<T> C);
   template <class T>
-  static void trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C);
+  static void trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C,
+                               real_t<T> alpha = -1);
   template <class T>
   static void trsm(Queue& queue, Side side, Op op, MatrixView<const T> L, MatrixView<T> B);
 

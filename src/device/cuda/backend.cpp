@@ -135,6 +135,11 @@ void Backend::conj_transpose(Queue& queue, MatrixView<const T> src, MatrixView<T
 }
 
 template <class T>
+void Backend::make_hermitian(Queue& queue, MatrixView<T> A) {
+  launch_make_hermitian(queue.stream(), A);
+}
+
+template <class T>
 void Backend::fill_nan_if(Queue& queue, const std::int32_t* info, MatrixView<T> dst) {
   launch_fill_nan_if(queue.stream(), info, dst);
 }
@@ -165,9 +170,10 @@ void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> 
 }
 
 template <class T>
-void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C) {
+void Backend::trapezoid_update(Queue& queue, MatrixView<const T> W, MatrixView<T> C,
+                               real_t<T> alpha) {
   // One product for the whole trapezoid: 1.5 T / n more flops, and no second, slower kernel.
-  gemm<T>(queue, Op::none, Op::conj_trans, T(-1), W, W.row_range(0, C.cols), T(1), C);
+  gemm<T>(queue, Op::none, Op::conj_trans, T(alpha), W, W.row_range(0, C.cols), T(1), C);
 }
 
 template <class T>
@@ -251,20 +257,21 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   launch_round(queue.stream(), sum, rounded);
 }
 
-#define JAXMG_INSTANTIATE(T)                                                                  \
-  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                    \
-  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                     \
-  template void Backend::fill(Queue&, T, MatrixView<T>);                                      \
-  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);              \
-  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);          \
-  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);             \
-  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T, \
-                              MatrixView<T>);                                                 \
-  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>);        \
-  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);          \
-  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                \
-  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,         \
-                                                MatrixView<T>);                               \
+#define JAXMG_INSTANTIATE(T)                                                                      \
+  template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                        \
+  template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                         \
+  template void Backend::fill(Queue&, T, MatrixView<T>);                                          \
+  template void Backend::copy_lower(Queue&, MatrixView<const T>, MatrixView<T>);                  \
+  template void Backend::conj_transpose(Queue&, MatrixView<const T>, MatrixView<T>);              \
+  template void Backend::make_hermitian(Queue&, MatrixView<T>);                                   \
+  template void Backend::fill_nan_if(Queue&, const std::int32_t*, MatrixView<T>);                 \
+  template void Backend::gemm(Queue&, Op, Op, T, MatrixView<const T>, MatrixView<const T>, T,     \
+                              MatrixView<T>);                                                     \
+  template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>, real_t<T>); \
+  template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);              \
+  template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                    \
+  template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,             \
+                                                MatrixView<T>);                                   \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

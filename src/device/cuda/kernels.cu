@@ -149,11 +149,51 @@ void launch_conjugate(cudaStream_t stream, MatrixView<T> view) {
   for_each(stream, view, [=] __device__(index_t i, index_t j) { x(i, j) = conj_of(x(i, j)); });
 }
 
+namespace {
+
+constexpr int transposed_tile = 32, transposed_rows = 8;
+
+/// dst := src^H by way of shared memory, so that both sides are read and written along columns.
+template <class D>
+__global__ void conj_transpose_kernel(Window<const D> src, Window<D> dst) {
+  __shared__ D tile[transposed_tile][transposed_tile + 1];
+  const index_t tiles_down = (dst.rows + transposed_tile - 1) / transposed_tile;
+  const index_t tiles = tiles_down * ((dst.cols + transposed_tile - 1) / transposed_tile);
+  const int x = threadIdx.x, y = threadIdx.y;
+  for (index_t t = blockIdx.x; t < tiles; t += gridDim.x) {
+    const index_t i = t % tiles_down * transposed_tile, j = t / tiles_down * transposed_tile;
+    for (int r = y; r < transposed_tile; r += transposed_rows) {
+      if (j + x < dst.cols && i + r < dst.rows) tile[r][x] = src(j + x, i + r);
+    }
+    __syncthreads();
+    for (int r = y; r < transposed_tile; r += transposed_rows) {
+      if (i + x < dst.rows && j + r < dst.cols) dst(i + x, j + r) = conj_of(tile[x][r]);
+    }
+    __syncthreads();
+  }
+}
+
+}  // namespace
+
 template <class T>
 void launch_conj_transpose(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst) {
-  const auto s = window(src);
-  const auto d = window(dst);
-  for_each(stream, dst, [=] __device__(index_t i, index_t j) { d(i, j) = conj_of(s(j, i)); });
+  if (dst.empty()) return;
+  const index_t tiles = ((dst.rows + transposed_tile - 1) / transposed_tile) *
+                        ((dst.cols + transposed_tile - 1) / transposed_tile);
+  const dim3 block(transposed_tile, transposed_rows);
+  conj_transpose_kernel<device_t<T>>
+      <<<static_cast<unsigned>(tiles < 8192 ? tiles : 8192), block, 0, stream>>>(window(src),
+                                                                                 window(dst));
+  JAXMG_CUDA(cudaGetLastError());
+}
+
+template <class T>
+void launch_make_hermitian(cudaStream_t stream, MatrixView<T> A) {
+  const auto a = window(A);
+  for_each(stream, A, [=] __device__(index_t i, index_t j) {
+    if (i < j) a(i, j) = conj_of(a(j, i));
+    if (i == j) set_real(a(i, j), real_of(a(i, j)));
+  });
 }
 
 template <class T>
@@ -388,6 +428,7 @@ void launch_trap(cudaStream_t stream) {
   template void launch_copy_lower(cudaStream_t, MatrixView<const T>, MatrixView<T>);        \
   template void launch_conjugate(cudaStream_t, MatrixView<T>);                              \
   template void launch_conj_transpose(cudaStream_t, MatrixView<const T>, MatrixView<T>);    \
+  template void launch_make_hermitian(cudaStream_t, MatrixView<T>);                         \
   template void launch_fill_nan_if(cudaStream_t, const std::int32_t*, MatrixView<T>);       \
   template void launch_note_failure(cudaStream_t, MatrixView<const T>, const int*, index_t, \
                                     std::int32_t*);                                         \

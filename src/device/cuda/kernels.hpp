@@ -22,6 +22,8 @@ void launch_conjugate(cudaStream_t stream, MatrixView<T> view);
 template <class T>
 void launch_conj_transpose(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst);
 template <class T>
+void launch_make_hermitian(cudaStream_t stream, MatrixView<T> A);
+template <class T>
 void launch_fill_nan_if(cudaStream_t stream, const std::int32_t* info, MatrixView<T> dst);
 
 /// *info := first_row + offset of the first diagonal entry of the factor that is not finite and
