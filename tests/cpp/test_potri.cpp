@@ -205,11 +205,11 @@ TYPED_TEST(Potri, InvertsManyTilesAndARaggedLastRound) {
 
 TYPED_TEST(Potri, InvertsUnderRandomScheduling) {
   using T = TypeParam;
-  const HostMatrix<T> A = make_matrix<T>({Kind::rbf_shuffled, 47, 1e3, 1}).A;
-  for (const unsigned seed : {1U, 2U, 3U}) {
+  const HostMatrix<T> A = make_matrix<T>({Kind::rbf_shuffled, 31, 1e3, 1}).A;
+  for (const unsigned seed : {1U, 2U}) {
     jaxmg::set_cpu_chaos(seed);
     for (const Setting& setting :
-         {Setting{1, 6, true}, {2, 5, false}, {3, 4, true}, {4, 4, false}, {2, 6, true}}) {
+         {Setting{1, 6, true}, {2, 5, false}, {3, 4, true}, {4, 4, false}}) {
       for (const Method method : all_methods) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed << ", " << setting << ", " << method);
         expect_inverse_of(A, invert(A, setting, method));

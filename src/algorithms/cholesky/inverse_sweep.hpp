@@ -244,8 +244,7 @@ class InverseSweep {
 };
 
 /// A := A^-1, the lower triangle alone, from A's lower triangle (LAPACK potrf and potri with uplo =
-/// 'L'): n^3 flops, times 4 for complex, two thirds of what factor, inverse of the factor and their
-/// product take one after the other in as many sweeps.
+/// 'L'): n^3 flops, times 4 for complex, as for factor and inverse one after the other.
 ///
 /// In-place Gauss-Jordan elimination for positive definite matrices (Bientinesi, Gunter and van de
 /// Geijn, ACM TOMS 35, 2008). The forward error is LAPACK's. So is the residual, unless
