@@ -108,19 +108,24 @@ class InverseSweep {
   void begin() {
     if (!owns(0)) return;
     factor_diagonal_tile(0);
+    invert_diagonal_tile(0);
     B::template copy<T>(rank_.panel(), column(0).row_range(layout_.width(0), layout_.order()),
                         rows_below(0));
   }
 
-  /// A_kk = L L^H, for all ranks; U_k = L^-H.
+  /// A_kk = L L^H, for all ranks.
   void factor_diagonal_tile(index_t k) {
-    auto& panel = rank_.panel();
+    const MatrixView<T> L = diagonal_tile(k);
+    B::template potrf<T>(rank_.panel(), L, layout_.offset(k), info_);
+    if (!alone_) rank_.post(tile_tag(k), L.data, rank_.panel());
+  }
+
+  /// U_k = L^-H, off the critical path.
+  void invert_diagonal_tile(index_t k) {
     auto& ahead = rank_.ahead();
     const index_t width = layout_.width(k), before = local_end(k);
     const MatrixView<T> L = diagonal_tile(k);
-    B::template potrf<T>(panel, L, layout_.offset(k), info_);
-    if (!alone_) rank_.post(tile_tag(k), L.data, panel);
-    ahead.wait(panel.record());
+    ahead.wait(rank_.panel().record());
     const MatrixView<T> X = work_.inverse.block(0, 0, width, width);
     B::template invert_diagonal_blocks<T>(ahead, L, width, X);
     B::template conj_transpose<T>(ahead, X, part_of(k).row_range(before, before + width));
@@ -181,11 +186,16 @@ class InverseSweep {
     auto& panel = rank_.panel();
     const index_t next = k + 1, width = layout_.width(next);
     const MatrixView<const T> U = panel_of(k), U1 = rows_of(k, next);
-    ring_.acquire(next, layout_.order(), width, panel);
     if (owns(next)) {
       panel.wait(updated_);
       B::template trapezoid_update<T>(panel, U1, diagonal_tile(next));
       factor_diagonal_tile(next);
+    }
+    // What has read the panel before is all of the bulk of step k - 1, so that tile row and tile
+    // column k + 1 are ready as well.
+    ring_.acquire(next, layout_.order(), width, panel);
+    if (owns(next)) {
+      invert_diagonal_tile(next);
       const MatrixView<T> C = rows_below(next);
       B::template copy<T>(panel, column(next).row_range(width, width + C.rows), C);
       B::template gemm<T>(panel, Op::none, Op::conj_trans, T(-1),
@@ -194,7 +204,6 @@ class InverseSweep {
     // U_j := -(A_j + U_next U_j^H)^H, where A_j was dropped for j = k.
     const index_t kept = local_end(k), cols = local_end(next);
     const MatrixView<T> part = part_of(next).row_range(0, cols);
-    panel.wait(bulk_done_);
     B::template conj_transpose<T>(panel, A_.block(layout_.offset(next), 0, width, kept),
                                   part.row_range(0, kept));
     B::template fill<T>(panel, T(0), part.row_range(kept, cols));
@@ -223,7 +232,6 @@ class InverseSweep {
     for (index_t j = layout_.first_owned(me_, 0); j < k; j += P) {
       B::template trapezoid_update<T>(bulk, rows_from(j), column(j), 1);
     }
-    bulk_done_ = bulk.record();
   }
 
   Rank<B>& rank_;
@@ -240,7 +248,6 @@ class InverseSweep {
   Event row_is_read_;   ///< tile row k + 1 of the matrix, which the bulk of step k overwrites
   Event looked_ahead_;  ///< the last reads of U by the critical path
   Event updated_;       ///< tile column k + 1, by the bulk of the steps before k
-  Event bulk_done_;     ///< all of the step before
 };
 
 /// A := A^-1, the lower triangle alone, from A's lower triangle (LAPACK potrf and potri with uplo =
