@@ -202,6 +202,28 @@ TYPED_TEST(BackendOf, ConjTranspose) {
   }
 }
 
+TYPED_TEST(BackendOf, MakeHermitian) {
+  using T = typename TypeParam::type;
+  using Backend = typename TestFixture::Ops;
+  for (const index_t n : orders) {
+    Matrix<TypeParam> A = this->random(n, n);
+    for (index_t j = 0; j < n; ++j) {
+      for (index_t i = 0; i < j; ++i) A(i, j) = this->nan();
+    }
+    Matrix<TypeParam> before = A;
+    Backend::template make_hermitian<T>(this->queue(), A.view());
+    this->queue().synchronize();
+    for (index_t j = 0; j < n; ++j) {
+      EXPECT_EQ(A(j, j), T(real_part(before(j, j))));
+      for (index_t i = j + 1; i < n; ++i) {
+        EXPECT_EQ(A(i, j), before(i, j));
+        EXPECT_EQ(A(j, i), conjugate(before(i, j)));
+      }
+    }
+    EXPECT_TRUE(A.frame_is_untouched());
+  }
+}
+
 TYPED_TEST(BackendOf, Gemm) {
   using T = typename TypeParam::type;
   using Backend = typename TestFixture::Ops;
@@ -258,17 +280,19 @@ TYPED_TEST(BackendOf, TrapezoidUpdate) {
     for (const index_t k : {0, 1, 8}) {
       Matrix<TypeParam> W = this->random(cols + below, k), C = this->random(cols + below, cols);
       for (index_t j = 0; j < cols; ++j) C(j, j) = T(real_part(C(j, j)));
-      Matrix<TypeParam> before = C;
+      Matrix<TypeParam> before = C, added = C;
       Backend::template trapezoid_update<T>(this->queue(), W.view(), C.view());
+      Backend::template trapezoid_update<T>(this->queue(), W.view(), added.view(), 1);
       this->queue().synchronize();
       for (index_t j = 0; j < cols; ++j) {
         for (index_t i = j; i < cols + below; ++i) {
           T sum(0);
           for (index_t l = 0; l < k; ++l) sum += W(i, l) * conjugate(W(j, l));
           this->expect_near(C(i, j), before(i, j) - sum, k);
+          this->expect_near(added(i, j), before(i, j) + sum, k);
         }
       }
-      EXPECT_TRUE(C.frame_is_untouched());
+      EXPECT_TRUE(C.frame_is_untouched() && added.frame_is_untouched());
     }
   }
 }
