@@ -65,9 +65,8 @@ void distribute_lower(const HostMatrix<T>& A, jaxmg::DistributedMatrix<T>& targe
 /// The first order() rows and columns of a distributed matrix.
 template <Scalar T>
 HostMatrix<T> gather(const jaxmg::DistributedMatrix<T>& source) {
-  const index_t n = source.order();
-  HostMatrix<T> A(n, n);
-  for (index_t j = 0; j < n; ++j) std::copy_n(&source(0, j), n, &A(0, j));
+  HostMatrix<T> A(source.order(), source.order());
+  source.read(0, 0, A.view());
   return A;
 }
 

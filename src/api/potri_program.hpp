@@ -39,9 +39,9 @@ FactorInverseWork<T> take_factor_inverse_work(Arena& arena, const BlockCyclic& l
 
 /// A rank's workspace of potri. Beside the result's own storage it is, in elements and up to
 /// alignment, for n storage rows, n_loc columns a rank, tiles of width T and P ranks:
-/// 2 n T + T^2, 2 n_loc T more for P > 1, T^2 more where peers' data is pulled, and T^2 + 128 T +
-/// 128 n more where the backend does not solve by trsm. On one rank: n^2 and what the inverse of a
-/// factor takes.
+/// 2 n T + T^2, 2 n_loc T more for P > 1, T^2 more where peers' data is pulled, and, where the
+/// backend does not solve by trsm, T^2 + 256 T + max(8 T, n / 8) T more. On one rank: n^2 and what
+/// the inverse of a factor takes.
 template <Scalar T>
 struct PotriWorkspace {
   MatrixView<T> matrix;   ///< of all columns, if on one rank
@@ -83,8 +83,8 @@ PotriWorkspace<T> PotriWorkspace<T>::carve(Arena& arena, const CholeskyProblem& 
   }
   if (traits.panel_method == PanelMethod::block_substitution) {
     work.sweep.substitution = {arena.take_matrix<T>(tile, tile),
-                               arena.take_matrix<T>(substitution_block, tile),
-                               arena.take_matrix<T>(p.columns, substitution_block)};
+                               arena.take_matrix<T>(widest_substitution_block, tile),
+                               arena.take_matrix<T>(tallest_chunk(layout), tile)};
   }
   arena.cover(redistribution);
   return work;

@@ -142,11 +142,22 @@ class InverseSweep {
       L = rank_.template pull<T>(layout_.owner(k), tile_tag(k), panel, A_.ld,
                                  work_.lower.block(0, 0, width, width));
     }
-    prepare_panel_solve<B, T>(panel, L, work_.substitution);
-    panel_solve<B, T>(panel, L, part_of(k).row_range(0, before), work_.substitution);
+    const MatrixView<T> below = owns(k) ? rows_below(k) : MatrixView<T>();
+    const SubstitutionWork<T> work = work_.substitution.for_rows(before + below.rows);
+    prepare_panel_solve<B, T>(panel, L, work);
+    solve(L, part_of(k).row_range(0, before), work);
     if (owns(k)) {
-      panel_solve<B, T>(panel, L, rows_below(k), work_.substitution);
+      solve(L, below, work);
       panel.wait(rank_.ahead().record());
+    }
+  }
+
+  /// Y := Y L^-H, no more rows at a time than `work` has room for.
+  void solve(MatrixView<const T> L, MatrixView<T> Y, const SubstitutionWork<T>& work) {
+    const index_t chunk = tallest_chunk(layout_);
+    for (index_t begin = 0; begin < Y.rows; begin += chunk) {
+      const index_t end = std::min(begin + chunk, Y.rows);
+      panel_solve<B, T>(rank_.panel(), L, Y.row_range(begin, end), work);
     }
   }
 
