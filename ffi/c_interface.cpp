@@ -4,6 +4,7 @@
 #include <string>
 
 #include "api/factor_program.hpp"
+#include "api/potri_program.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "join.hpp"
@@ -106,6 +107,35 @@ std::int64_t jaxmg_cho_solve_workspace(std::int32_t platform, std::int32_t dtype
     const auto traits = jaxmg::traits_of(static_cast<jaxmg::Platform>(platform));
     return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
       return jaxmg::ChoSolveWorkspace<T>::bytes(problem, traits.reads_peers_directly);
+    });
+  });
+}
+
+/// Bytes of workspace a rank of potri needs.
+std::int64_t jaxmg_potri_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
+                                   std::int64_t order, std::int32_t ranks, std::int64_t tile,
+                                   std::int32_t in_place) {
+  return told([&] {
+    const auto on = static_cast<jaxmg::Platform>(platform);
+    const auto of = static_cast<jaxmg::DType>(dtype);
+    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, in_place != 0};
+    jaxmg::validate(problem);
+    return jaxmg::visit(of, [&]<class T>() {
+      return jaxmg::PotriWorkspace<T>::bytes(jaxmg::planned(problem, on, of), jaxmg::traits_of(on));
+    });
+  });
+}
+
+/// Bytes of workspace a rank of a factor's inverse() needs; `tile` is the factor's.
+std::int64_t jaxmg_cho_inverse_workspace(std::int32_t platform, std::int32_t dtype,
+                                         std::int64_t columns, std::int64_t order,
+                                         std::int32_t ranks, std::int64_t tile) {
+  return told([&] {
+    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, false};
+    jaxmg::validate(problem);
+    const auto traits = jaxmg::traits_of(static_cast<jaxmg::Platform>(platform));
+    return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
+      return jaxmg::FactorInverseWorkspace<T>::bytes(problem, traits);
     });
   });
 }

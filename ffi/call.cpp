@@ -68,6 +68,11 @@ void expect(bool good, const char* name, const xf::AnyBuffer& buffer) {
   if (!good) throw InvalidArgument(std::string(name) + ": unexpected " + describe(buffer));
 }
 
+void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks) {
+  const auto dimensions = buffer.dimensions();
+  expect(dimensions.size() == 2 && dimensions[0] * ranks == dimensions[1], name, buffer);
+}
+
 void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed) {
   if (workspace.size_bytes() >= needed) return;
   throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +

@@ -77,6 +77,9 @@ std::string describe(const xf::AnyBuffer& buffer);
 /// Throws InvalidArgument, with what came, unless `good`.
 void expect(bool good, const char* name, const xf::AnyBuffer& buffer);
 
+/// Throws InvalidArgument unless it is a rank's shard of a square matrix: (n_loc, n_loc ranks).
+void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks);
+
 /// Throws OutOfMemory if there are less than `needed` bytes.
 void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed);
 

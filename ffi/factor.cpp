@@ -1,4 +1,4 @@
-// The handlers of jaxmg.cho_factor and jaxmg.cho_solve on CPUs.
+// The handlers of jaxmg.cho_factor, jaxmg.cho_solve and a factor's inverse() on CPUs.
 #include "factor_call.hpp"
 #include "join.hpp"
 
@@ -27,6 +27,16 @@ xf::Future cho_solve(xf::RunId run, CallAttributes attributes, xf::AnyBuffer ran
   });
 }
 
+xf::Future cho_inverse(xf::RunId run, CallAttributes attributes, xf::AnyBuffer rank,
+                       xf::AnyBuffer group, xf::AnyBuffer factor, xf::AnyBuffer info,
+                       xf::Result<xf::AnyBuffer> x, xf::Result<xf::AnyBuffer> workspace) {
+  return guarded([&] {
+    const CallSite site = call_site(run, attributes, rank, group);
+    return join(
+        site, ChoInverseCall(Platform::cpu, site.size, attributes, {factor, info, *x, *workspace}));
+  });
+}
+
 }  // namespace
 
 /// Operands: rank, group, a. Results: factor, inverses, logdet, info, workspace.
@@ -34,5 +44,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxmg_cho_factor_cpu, cho_factor, (bind<3, 5>()));
 
 /// Operands: rank, group, factor, inverses, info, b. Results: x, workspace.
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxmg_cho_solve_cpu, cho_solve, (bind<6, 2>()));
+
+/// Operands: rank, group, factor, info. Results: x, workspace.
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxmg_cho_inverse_cpu, cho_inverse, (bind<4, 2>()));
 
 }  // namespace jaxmg::ffi

@@ -1,7 +1,8 @@
-// What the handlers of cho_factor and cho_solve share on all platforms: decoding and validating.
+// What the handlers of kept factors share on all platforms: decoding and validating.
 #pragma once
 
 #include "api/factor_program.hpp"
+#include "api/potri_program.hpp"
 #include "call.hpp"
 
 namespace jaxmg::ffi {
@@ -13,12 +14,6 @@ TileInverses<T> tile_inverses_of(const xf::AnyBuffer& buffer, index_t tile, inde
   const auto inverses = matrix_of<T>(buffer);
   expect(inverses.rows == tile && inverses.cols == n_loc, "inverses", buffer);
   return inverses;
-}
-
-/// A matrix of a rank, n_loc columns of N.
-inline void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks) {
-  const auto dimensions = buffer.dimensions();
-  expect(dimensions.size() == 2 && dimensions[0] * ranks == dimensions[1], name, buffer);
 }
 
 struct ChoFactorBuffers {
@@ -153,6 +148,61 @@ class ChoSolveCall {
   Platform platform_;
   ChoSolveBuffers buffers_;
   ChoSolveProblem problem_;
+};
+
+struct ChoInverseBuffers {
+  xf::AnyBuffer factor;
+  xf::AnyBuffer info;
+  xf::AnyBuffer x;
+  xf::AnyBuffer workspace;
+};
+
+/// A call of a factor's inverse().
+class ChoInverseCall {
+ public:
+  ChoInverseCall(Platform platform, int ranks, const CallAttributes& attributes,
+                 const ChoInverseBuffers& buffers)
+      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+
+  DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
+
+  std::string text() const {
+    return "inverse of a factor of " + std::string(to_string(dtype())) +
+           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
+           ", T = " + std::to_string(problem_.tile);
+  }
+
+  std::vector<xf::AnyBuffer> outputs() const { return {buffers_.x}; }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const ChoInverseBuffers& io = buffers_;
+    expect(io.x.element_count() == io.factor.element_count(), "x", io.x);
+    expect_workspace(io.workspace,
+                     FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    return [problem = problem_, L = matrix_of<const T>(io.factor), X = matrix_of<T>(io.x),
+            info = static_cast<const std::int32_t*>(io.info.untyped_data()),
+            workspace = io.workspace.untyped_data()](Rank<B>& rank) {
+      factor_inverse_program<B, T>(rank, problem, L, X, info, workspace);
+    };
+  }
+
+ private:
+  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
+    expect_shard("factor", buffers_.factor, ranks);
+    const CholeskyProblem problem{buffers_.factor.dimensions()[1],
+                                  attributes.integer("order"),
+                                  ranks,
+                                  attributes.integer("tile"),
+                                  0,
+                                  false};
+    validate(problem);
+    return problem;
+  }
+
+  Platform platform_;
+  ChoInverseBuffers buffers_;
+  CholeskyProblem problem_;
 };
 
 }  // namespace jaxmg::ffi

@@ -15,6 +15,9 @@ from ._cyclic import verify_cyclic as verify_cyclic
 from ._library import cuda_library as _load_cuda_library
 from ._library import library as _load_library
 from ._plot import plot_block_to_cyclic as plot_block_to_cyclic
+from ._potri import potri as potri
+from ._potri import potri_shardmap_ctx as potri_shardmap_ctx
+from ._potri import potri_symmetrize as potri_symmetrize
 from ._potrs import potrs as potrs
 from ._potrs import potrs_jit_ctx as potrs_jit_ctx
 from ._potrs import potrs_shardmap_ctx as potrs_shardmap_ctx

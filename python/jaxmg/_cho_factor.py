@@ -14,14 +14,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
-from ._arguments import (
-    as_array,
-    check_order,
-    check_right_hand_side,
-    check_square,
-    check_tile,
-    describe,
-)
+from ._arguments import as_array, check_right_hand_side, describe
+from ._entry import global_matrix, refuse_local_blocks
 from ._layout import (
     AnyMesh,
     Layout,
@@ -29,15 +23,15 @@ from ._layout import (
     known_sharding,
     pad_storage,
     place,
-    resolve,
     take_seat,
+    unpadded,
 )
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["storage", "inverses", "log_determinant", "info"],
-    meta_fields=["layout", "order", "tile"],
+    meta_fields=["layout", "order", "tile", "rows"],
 )
 @dataclasses.dataclass(frozen=True)
 class CholeskyFactor:
@@ -49,6 +43,7 @@ class CholeskyFactor:
       info: int32 scalar; 0, or the order of the first leading minor that is not positive definite
         (LAPACK). If it is not 0 there is no factor: `logdet` and what is solved with it are NaN.
       order: n.
+      rows: of the matrix that was factored; n, or more if it was padded.
       storage, inverses, log_determinant, layout, tile: the factor as the library's own routines
         want it: its columns in their cyclic layout, the inverses of its diagonal tiles, and where
         it lives.
@@ -61,6 +56,7 @@ class CholeskyFactor:
     layout: Layout
     order: int
     tile: int
+    rows: int
 
     def solve(self, b: jax.Array) -> jax.Array:
         """x with A x = b; see `cho_solve`."""
@@ -69,6 +65,18 @@ class CholeskyFactor:
     def logdet(self) -> jax.Array:
         """log det A, a scalar of A's real dtype. Costs nothing: it is known."""
         return self.log_determinant
+
+    def inverse(self) -> jax.Array:
+        """The inverse of A, both triangles: 2 n^3 / 3 flops, times 4 for complex dtypes.
+
+        In storage of its own, its rows sharded over the mesh; with A's shape, and zero beyond its
+        true order. Its residual is small for every A that has a factor. NaN throughout if `info` is
+        not 0.
+        """
+        layout = self.layout
+        with _compat.foreign_context_left(layout.mesh, _compat.is_traced(self.storage)):
+            x: jax.Array = _compiled_inverse(self)
+        return x
 
 
 class FactorOptions(NamedTuple):
@@ -127,7 +135,7 @@ def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFac
     real = np.finfo(a.dtype).dtype
     if a.size == 0:  # nothing to factor, and XLA refuses a shard_map over nothing
         none = jnp.zeros((0, 0), a.dtype), jnp.zeros((), real), jnp.zeros((), np.int32)
-        return CholeskyFactor(a, *none, layout, options.order, options.tile)
+        return CholeskyFactor(a, *none, layout, options.order, options.tile, 0)
 
     def local(rows: jax.Array) -> tuple[jax.Array, ...]:
         call = functools.partial(_factor_on, ranks=layout.ranks, options=options)
@@ -142,7 +150,7 @@ def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFac
     stored = pad_storage(a, layout)
     storage, inverses, logdet, info = factor(_compat.reshard(stored, layout.mesh, layout.rows))
     return CholeskyFactor(
-        storage, inverses, logdet[0], info[0], layout, options.order, options.tile
+        storage, inverses, logdet[0], info[0], layout, options.order, options.tile, a.shape[0]
     )
 
 
@@ -179,7 +187,7 @@ def cho_factor(
       donate: factor in the storage of `a`, which is deleted.
 
     Returns:
-      A `CholeskyFactor`, with ``.solve(b)``, ``.logdet()`` and ``.info``.
+      A `CholeskyFactor`, with ``.solve(b)``, ``.logdet()``, ``.inverse()`` and ``.info``.
 
     Raises:
       TypeError, ValueError: an argument is wrong; raised before any work on devices.
@@ -194,25 +202,21 @@ def cho_factor(
       >>> print(factor.solve(jnp.ones(16))[:4], factor.logdet().round(3), factor.info)
       [1.   0.25 1.   0.25] 11.09 0
     """
-    if _compat.manual_axes():
-        raise ValueError(
-            "cho_factor: expected a global array, got a local block: it was called inside a "
-            "shard_map; call it outside, on the array that the shard_map is given"
-        )
-    a = as_array("cho_factor", "a", a)
-    check_square("cho_factor", a)
-    order = check_order("cho_factor", a.shape[0], n)
-    tile = check_tile("cho_factor", T_A)
-    layout = resolve("cho_factor", a, mesh, in_specs, matrix_specs)
-    is_divided = a.shape[0] % layout.ranks == 0
+    refuse_local_blocks("cho_factor", "call it outside, on the array that the shard_map is given")
+    matrix = global_matrix("cho_factor", a, T_A, mesh, in_specs, matrix_specs, n)
+    a, layout = matrix.a, matrix.layout
     on_gpus = _is_on_gpus(layout)
-    columns = a.shape[0] + -a.shape[0] % layout.ranks
     sizes = _library.Sizes(
-        "cuda" if on_gpus else "cpu", np.dtype(a.dtype), columns, order, layout.ranks, tile or 0
+        "cuda" if on_gpus else "cpu",
+        np.dtype(a.dtype),
+        matrix.columns,
+        matrix.order,
+        layout.ranks,
+        matrix.tile or 0,
     )
     # Padded storage is ours: it need not be copied once more.
-    options = FactorOptions(order, _library.factor_tile(sizes), donate or not is_divided, on_gpus)
-    a = place(a, layout.mesh, layout.rows if is_divided else P())
+    in_place = donate or not matrix.is_divided
+    options = FactorOptions(matrix.order, _library.factor_tile(sizes), in_place, on_gpus)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
         factor: CholeskyFactor = _compiled_factor(layout, options, donate)(a)
     return factor
@@ -302,6 +306,56 @@ def _solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.A
 
 
 _compiled_solve = jax.jit(_solve, static_argnames="options")
+
+
+def _inverse_on(
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    storage: jax.Array,
+    info: jax.Array,
+    *,
+    factor: CholeskyFactor,
+) -> jax.Array:
+    """The foreign call, with the workspace of one platform."""
+    dtype = np.dtype(storage.dtype)
+    ranks = factor.layout.ranks
+    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, ranks, factor.tile)
+    x, _ = jax.ffi.ffi_call(
+        "jaxmg_cho_inverse",
+        (
+            jax.ShapeDtypeStruct(storage.shape, dtype),
+            jax.ShapeDtypeStruct((_library.cho_inverse_workspace(sizes),), np.uint8),
+        ),
+    )(
+        rank,
+        group,
+        storage,
+        info,
+        ranks=np.int64(ranks),
+        order=np.int64(factor.order),
+        tile=np.int64(factor.tile),
+    )
+    return x
+
+
+def _inverse(factor: CholeskyFactor) -> jax.Array:
+    if factor.storage.size == 0:
+        return factor.storage
+    layout = factor.layout
+
+    def local(storage: jax.Array, info: jax.Array) -> jax.Array:
+        call = functools.partial(_inverse_on, factor=factor)
+        has_cuda = _library.cuda_library() is not None
+        seat = take_seat(layout.axes, layout.group_axes)
+        x: jax.Array = _compat.by_platform(call, has_cuda, *seat, storage, info)
+        return x
+
+    invert = _compat.shard_map(local, layout.mesh, (layout.rows, P()), layout.rows)
+    return unpadded(invert(factor.storage, factor.info.reshape(1)), factor.rows, layout)
+
+
+_compiled_inverse = jax.jit(_inverse)
 
 
 def _is_by_columns(b: jax.Array, layout: Layout) -> bool:

@@ -158,6 +158,13 @@ def pad_storage(a: jax.Array, layout: Layout) -> jax.Array:
     return jnp.pad(a, ((0, padding), (0, padding))) if padding else a
 
 
+def unpadded(x: jax.Array, n: int, layout: Layout) -> jax.Array:
+    """The n x n matrix in padded storage that is ours. It cannot be sharded: it is replicated."""
+    if x.shape[0] == n:
+        return x
+    return _compat.reshard(x, layout.mesh, P())[:n, :n]
+
+
 def is_by_rows(b: jax.Array, layout: Layout) -> bool:
     """Whether `b` is known to be sharded by rows, over the axes that A's rows are sharded over."""
     spec = known_sharding(b)[1]

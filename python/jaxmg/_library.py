@@ -15,7 +15,14 @@ import numpy as np
 _PLATFORMS = {"cpu": 0, "cuda": 1}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
-_TARGETS = ("jaxmg_cho_factor", "jaxmg_cho_solve", "jaxmg_cyclic", "jaxmg_potrs")
+_TARGETS = (
+    "jaxmg_cho_factor",
+    "jaxmg_cho_inverse",
+    "jaxmg_cho_solve",
+    "jaxmg_cyclic",
+    "jaxmg_potri",
+    "jaxmg_potrs",
+)
 
 
 def _directory() -> Path:
@@ -39,6 +46,8 @@ def _load() -> ctypes.CDLL:
         "jaxmg_factor_tile": "iiqqiq",
         "jaxmg_cho_factor_workspace": "iiqqiqi",
         "jaxmg_cho_solve_workspace": "iiqqiqqii",
+        "jaxmg_cho_inverse_workspace": "iiqqiq",
+        "jaxmg_potri_workspace": "iiqqiqi",
     }.items():
         function = getattr(library, name)
         function.restype = ctypes.c_int64
@@ -225,3 +234,13 @@ def cho_factor_workspace(sizes: Sizes, in_place: bool) -> int:
 def cho_solve_workspace(sizes: Sizes, rhs: int, spread: bool, has_inverses: bool) -> int:
     """Bytes of workspace that one device needs in a call of cho_solve."""
     return sizes.ask("jaxmg_cho_solve_workspace", rhs, spread, has_inverses)
+
+
+def cho_inverse_workspace(sizes: Sizes) -> int:
+    """Bytes of workspace that one device needs in a call of a factor's inverse."""
+    return sizes.ask("jaxmg_cho_inverse_workspace")
+
+
+def potri_workspace(sizes: Sizes, in_place: bool) -> int:
+    """Bytes of workspace that one device needs in a call of potri."""
+    return sizes.ask("jaxmg_potri_workspace", in_place)

@@ -12,18 +12,9 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
-from ._arguments import (
-    as_array,
-    check_order,
-    check_right_hand_side,
-    check_square,
-    check_tile,
-    describe,
-)
-from ._layout import AnyMesh, Layout, is_by_rows, pad_storage, place, resolve, take_seat
-
-#: What status is when A is not positive definite, as in the published library.
-NOT_POSITIVE_DEFINITE = 7
+from ._arguments import as_array, check_right_hand_side
+from ._entry import global_matrix, local_block, refuse_axis_name, refuse_local_blocks, status_of
+from ._layout import AnyMesh, Layout, is_by_rows, pad_storage, place, take_seat
 
 
 class Options(NamedTuple):
@@ -137,19 +128,6 @@ def _compiled(layout: Layout, options: Options, donate: bool) -> Any:
     )
 
 
-def _checked_operands(routine: str, a: Any, b: Any, n: Any) -> tuple[jax.Array, jax.Array, int]:
-    a = as_array(routine, "a", a)
-    b = as_array(routine, "b", b)
-    check_square(routine, a)
-    order = check_order(routine, a.shape[0], n)
-    check_right_hand_side(routine, a, b, {order, a.shape[0]})
-    return a, b, order
-
-
-def _status(info: jax.Array) -> jax.Array:
-    return jnp.where(info != 0, NOT_POSITIVE_DEFINITE, 0).astype(jnp.int32)
-
-
 def potrs(
     a: jax.Array,
     b: jax.Array,
@@ -213,17 +191,13 @@ def potrs(
       [1.   0.25 1.   0.25]
     """
     del pad
-    if _compat.manual_axes():
-        raise ValueError(
-            "potrs: expected global arrays, got local blocks: it was called inside a shard_map; "
-            "call potrs_shardmap_ctx(a, b, T_A) there"
-        )
+    refuse_local_blocks("potrs", "call potrs_shardmap_ctx(a, b, T_A) there")
     out = _call("potrs", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=donate, donate=donate)
     results = [out.x]
     if return_logdet:
         results.append(out.logdet[0])
     if return_status:
-        results.append(_status(out.info)[0])
+        results.append(status_of(out.info)[0])
     if return_info:
         results.append(out.info[0])
     return results[0] if len(results) == 1 else tuple(results)
@@ -243,12 +217,11 @@ def _call(
     donate: bool,
 ) -> Outcome:
     """Checks the arguments of a global form, finds its layout and runs it."""
-    a, b, order = _checked_operands(routine, a, b, n)
-    tile = check_tile(routine, T_A)
-    layout = resolve(routine, a, mesh, in_specs, matrix_specs)
-    options = Options(order, tile, in_place, is_by_rows(b, layout))
-    divided = a.shape[0] % layout.ranks == 0
-    a = place(a, layout.mesh, layout.rows if divided else P())
+    matrix = global_matrix(routine, a, T_A, mesh, in_specs, matrix_specs, n)
+    a, layout = matrix.a, matrix.layout
+    b = as_array(routine, "b", b)
+    check_right_hand_side(routine, a, b, {matrix.order, a.shape[0]})
+    options = Options(matrix.order, matrix.tile, in_place, is_by_rows(b, layout))
     b = place(b, layout.mesh, P())
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a) or _compat.is_traced(b)):
         return _compiled(layout, options, donate)(a, b)
@@ -297,7 +270,7 @@ def potrs_jit_ctx(
         "potrs_jit_ctx", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=True, donate=False
     )
     logdet = (out.logdet[0],) if return_logdet else ()
-    return (out.work, out.x, *logdet, _status(out.info)[0])
+    return (out.work, out.x, *logdet, status_of(out.info)[0])
 
 
 def potrs_shardmap_ctx(
@@ -351,13 +324,9 @@ def potrs_shardmap_ctx(
     if isinstance(return_logdet, AnyMesh):  # 1.x: (a, b, T_A, mesh, matrix_specs)
         mesh, return_logdet = return_logdet, False
         matrix_specs, pad = (pad, True) if not isinstance(pad, bool) else (matrix_specs, pad)
-    manual = _compat.manual_axes()
-    if not manual:
-        if axis_name is not None:
-            raise ValueError(
-                f"potrs_shardmap_ctx: axis_name: expected a call inside a shard_map, got "
-                f"{axis_name!r} outside; pass mesh= and in_specs= for global arrays"
-            )
+    routine = "potrs_shardmap_ctx"
+    if not _compat.manual_axes():
+        refuse_axis_name(routine, axis_name)
         return potrs_jit_ctx(
             a,
             b,
@@ -368,40 +337,10 @@ def potrs_shardmap_ctx(
             return_logdet=bool(return_logdet),
             n=n,
         )
-    routine = "potrs_shardmap_ctx"
-    axes = _manual_axes_of(routine, axis_name, manual)
-    a = as_array(routine, "a", a)
+    block = local_block(routine, a, T_A, axis_name, n)
     b = as_array(routine, "b", b)
-    ranks = lax.axis_size(axes)
-    if a.ndim != 2 or a.shape[0] * ranks != a.shape[1]:
-        raise ValueError(
-            f"{routine}: a: expected this device's rows of a square matrix, N / {ranks} x N, a "
-            f"rank-2 matrix A, got {describe(a)}; use in_specs=P({axes[0]!r}, None) in the "
-            "shard_map"
-        )
-    order = check_order(routine, a.shape[1], n)
-    check_right_hand_side(routine, a, b, {order, a.shape[1]})
-    group_axes = tuple(axis for axis in manual if axis not in axes)
-    out = _potrs_local(a, b, axes, group_axes, Options(order, check_tile(routine, T_A)))
+    check_right_hand_side(routine, block.a, b, {block.order, block.a.shape[1]})
+    options = Options(block.order, block.tile)
+    out = _potrs_local(block.a, b, block.axes, block.group_axes, options)
     logdet = (out.logdet,) if return_logdet else ()
-    return (out.x, *logdet, _status(out.info))
-
-
-def _manual_axes_of(
-    routine: str, axis_name: str | tuple[str, ...] | None, manual: tuple[str, ...]
-) -> tuple[str, ...]:
-    if _compat.other_axes():
-        raise ValueError(
-            f"{routine}: expected a shard_map over all axes of the mesh, got one that leaves "
-            f"{_compat.other_axes()} to XLA, which cannot partition the call; leave axis_names out "
-            "of the shard_map"
-        )
-    if axis_name is None and len(manual) == 1:
-        return manual
-    axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
-    if not axes or not set(axes) <= set(manual):
-        raise ValueError(
-            f"{routine}: axis_name: expected the axis that A's rows are sharded over, one of "
-            f"{manual}, got {axis_name!r}; pass axis_name={manual[0]!r}"
-        )
-    return axes
+    return (out.x, *logdet, status_of(out.info))

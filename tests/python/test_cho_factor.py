@@ -181,7 +181,7 @@ def test_messages(mesh):
         jaxmg.cho_factor(jnp.ones((2, 3)), mesh=mesh)
     with pytest.raises(ValueError, match="cho_factor: T_A must be positive"):
         jaxmg.cho_factor(a, 0)
-    with pytest.raises(ValueError, match=r"cho_factor: expected a global array, got a local block"):
+    with pytest.raises(ValueError, match=r"cho_factor: expected global arrays, got local blocks"):
         jax.jit(
             jax.shard_map(
                 lambda a: jaxmg.cho_factor(a).info, mesh=mesh, in_specs=P("x", None), out_specs=P()

@@ -1,0 +1,71 @@
+// What the handlers of potri share on all platforms: decoding and validating.
+#pragma once
+
+#include "api/potri_program.hpp"
+#include "call.hpp"
+
+namespace jaxmg::ffi {
+
+/// Operands and results as they come from XLA. JAX's shard (n_loc, N), row-major, is N x n_loc
+/// here.
+struct PotriBuffers {
+  xf::AnyBuffer a;
+  xf::AnyBuffer x;  ///< A's own storage, if A is inverted in place
+  xf::AnyBuffer logdet;
+  xf::AnyBuffer info;
+  xf::AnyBuffer workspace;
+};
+
+/// A call of potri.
+class PotriCall {
+ public:
+  PotriCall(Platform platform, int ranks, const CallAttributes& attributes,
+            const PotriBuffers& buffers)
+      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+
+  DType dtype() const { return dtype_of(buffers_.a, "a"); }
+
+  std::string text() const {
+    return "potri of " + std::string(to_string(dtype())) +
+           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
+           ", T = " + std::to_string(problem_.tile);
+  }
+
+  std::vector<xf::AnyBuffer> outputs() const {
+    return {buffers_.x, buffers_.logdet, buffers_.info};
+  }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const PotriBuffers& io = buffers_;
+    expect(io.x.element_count() == io.a.element_count(), "x", io.x);
+    expect_workspace(io.workspace, PotriWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto X = matrix_of<T>(io.x);
+    const PotriOperands<T> operands{problem_.in_place ? X : matrix_of<T>(io.a), X,
+                                    static_cast<real_t<T>*>(io.logdet.untyped_data()),
+                                    static_cast<std::int32_t*>(io.info.untyped_data()),
+                                    io.workspace.untyped_data()};
+    return [problem = problem_, operands](Rank<B>& rank) {
+      potri_program<B, T>(rank, problem, operands);
+    };
+  }
+
+ private:
+  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
+    expect_shard("a", buffers_.a, ranks);
+    const CholeskyProblem problem{buffers_.a.dimensions()[1],
+                                  attributes.integer("order"),
+                                  ranks,
+                                  attributes.integer("tile"),
+                                  0,
+                                  attributes.integer("in_place") != 0};
+    validate(problem);
+    return planned(problem, platform_, dtype());
+  }
+
+  Platform platform_;
+  PotriBuffers buffers_;
+  CholeskyProblem problem_;
+};
+
+}  // namespace jaxmg::ffi

@@ -1,0 +1,121 @@
+"""What every routine does first with its matrix, a global array or a caller's local block."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from . import _compat
+from ._arguments import as_array, check_order, check_square, check_tile, describe
+from ._layout import Layout, place, resolve
+
+#: What status is when A is not positive definite, as in the published library.
+NOT_POSITIVE_DEFINITE = 7
+
+
+def status_of(info: jax.Array) -> jax.Array:
+    """The published library's status of LAPACK's `info`: 0, or 7 if it is not 0."""
+    return jnp.where(info != 0, NOT_POSITIVE_DEFINITE, 0).astype(jnp.int32)
+
+
+class Matrix(NamedTuple):
+    """A global matrix that has been checked and placed on its mesh."""
+
+    a: jax.Array
+    order: int
+    tile: int | None
+    layout: Layout
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the ranks divide the rows of `a`; else it is padded before it is sharded."""
+        return self.a.shape[0] % self.layout.ranks == 0
+
+    @property
+    def columns(self) -> int:
+        """Columns of the storage that the ranks share."""
+        return self.a.shape[0] + -self.a.shape[0] % self.layout.ranks
+
+
+def global_matrix(
+    routine: str, a: Any, T_A: Any, mesh: Any, in_specs: Any, matrix_specs: Any, n: Any
+) -> Matrix:
+    """Checks the arguments that all global forms have."""
+    a = as_array(routine, "a", a)
+    check_square(routine, a)
+    order = check_order(routine, a.shape[0], n)
+    tile = check_tile(routine, T_A)
+    layout = resolve(routine, a, mesh, in_specs, matrix_specs)
+    spec = layout.rows if a.shape[0] % layout.ranks == 0 else P()
+    return Matrix(place(a, layout.mesh, spec), order, tile, layout)
+
+
+def refuse_local_blocks(routine: str, instead: str) -> None:
+    """Raises ValueError inside a ``shard_map``."""
+    if _compat.manual_axes():
+        raise ValueError(
+            f"{routine}: expected global arrays, got local blocks: it was called inside a "
+            f"shard_map; {instead}"
+        )
+
+
+class Block(NamedTuple):
+    """The rows of a matrix that a device holds, inside a caller's ``shard_map``."""
+
+    a: jax.Array
+    order: int
+    tile: int | None
+    axes: tuple[str, ...]
+    group_axes: tuple[str, ...]
+
+
+def local_block(
+    routine: str, a: Any, T_A: Any, axis_name: str | tuple[str, ...] | None, n: Any
+) -> Block:
+    """Checks the arguments that all forms on local blocks have."""
+    manual = _compat.manual_axes()
+    axes = _manual_axes_of(routine, axis_name, manual)
+    a = as_array(routine, "a", a)
+    ranks = lax.axis_size(axes)
+    if a.ndim != 2 or a.shape[0] * ranks != a.shape[1]:
+        raise ValueError(
+            f"{routine}: a: expected this device's rows of a square matrix, N / {ranks} x N, a "
+            f"rank-2 matrix A, got {describe(a)}; use in_specs=P({axes[0]!r}, None) in the "
+            "shard_map"
+        )
+    order = check_order(routine, a.shape[1], n)
+    group_axes = tuple(axis for axis in manual if axis not in axes)
+    return Block(a, order, check_tile(routine, T_A), axes, group_axes)
+
+
+def refuse_axis_name(routine: str, axis_name: Any) -> None:
+    """Raises ValueError if there is one, outside a ``shard_map``."""
+    if axis_name is not None:
+        raise ValueError(
+            f"{routine}: axis_name: expected a call inside a shard_map, got "
+            f"{axis_name!r} outside; pass mesh= and in_specs= for global arrays"
+        )
+
+
+def _manual_axes_of(
+    routine: str, axis_name: str | tuple[str, ...] | None, manual: tuple[str, ...]
+) -> tuple[str, ...]:
+    if _compat.other_axes():
+        raise ValueError(
+            f"{routine}: expected a shard_map over all axes of the mesh, got one that leaves "
+            f"{_compat.other_axes()} to XLA, which cannot partition the call; leave axis_names out "
+            "of the shard_map"
+        )
+    if axis_name is None and len(manual) == 1:
+        return manual
+    axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
+    if not axes or not set(axes) <= set(manual):
+        raise ValueError(
+            f"{routine}: axis_name: expected the axis that A's rows are sharded over, one of "
+            f"{manual}, got {axis_name!r}; pass axis_name={manual[0]!r}"
+        )
+    return axes
