@@ -168,11 +168,11 @@ TYPED_TEST(Potri, InvertsEverySizeTileAndNumberOfRanks) {
   using T = typename TypeParam::type;
   for (const index_t tile : {1, 5, 16, 1000}) {
     for (const index_t n : {index_t{0}, index_t{1}, tile - 1, tile, tile + 1, index_t{37}}) {
-      if (n > 40 || (tile == 1 && n > 20)) continue;
+      if (n > 40 || (tile == 1 && n > 20) || (tile > 40 && n < 37)) continue;
       const HostMatrix<T> A = make_matrix<T>({Kind::spd, n, 100, 1}).A;
-      for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8}) {
+      for (const int ranks : {1, 2, 3, 4, 7, 8}) {
         for (const Method method : all_methods) {
-          if (ranks > 4 && (n + ranks + static_cast<int>(method)) % 3 != 0) continue;
+          if (ranks > 2 && (n + ranks + static_cast<int>(method)) % 3 != 0) continue;
           const Setting setting{ranks, tile, direct(n, ranks)};
           SCOPED_TRACE(::testing::Message() << "n = " << n << ", " << setting << ", " << method);
           expect_inverse_of(A, invert<TypeParam>(A, setting, method));
@@ -188,12 +188,10 @@ TYPED_TEST(Potri, InvertsManyTilesAndARaggedLastRound) {
   const HostMatrix<T> A = make_matrix<T>({Kind::matern_shuffled, n, 1e3, 1}).A;
   for (const int ranks : {1, 2, 3, 8}) {
     for (const index_t tile : {7, 16}) {
-      for (const bool direct : {true, false}) {
-        for (const Method method : all_methods) {
-          const Setting setting{ranks, tile, direct};
-          SCOPED_TRACE(::testing::Message() << setting << ", " << method);
-          expect_inverse_of(A, invert<TypeParam>(A, setting, method));
-        }
+      for (const Method method : all_methods) {
+        const Setting setting{ranks, tile, direct(tile + static_cast<int>(method), ranks)};
+        SCOPED_TRACE(::testing::Message() << setting << ", " << method);
+        expect_inverse_of(A, invert<TypeParam>(A, setting, method));
       }
     }
   }
@@ -203,9 +201,8 @@ TYPED_TEST(PotriOnCpu, InvertsUnderRandomScheduling) {
   using T = typename TypeParam::type;
   const HostMatrix<T> A = make_matrix<T>({Kind::rbf_shuffled, 31, 1e3, 1}).A;
   for (const unsigned seed : {1U, 2U}) {
-    jaxmg::set_cpu_chaos(seed);
-    for (const Setting& setting :
-         {Setting{1, 6, true}, {2, 5, false}, {3, 4, true}, {4, 4, false}}) {
+    jaxmg::set_cpu_chaos(seed, 100);
+    for (const Setting& setting : {Setting{1, 6, true}, {3, 4, true}, {4, 4, false}}) {
       for (const Method method : all_methods) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed << ", " << setting << ", " << method);
         expect_inverse_of(A, invert<TypeParam>(A, setting, method));
