@@ -3,7 +3,7 @@
 
 #include "api/factor_program.hpp"
 #include "api/potri_program.hpp"
-#include "call.hpp"
+#include "cholesky_call.hpp"
 
 namespace jaxmg::ffi {
 
@@ -30,14 +30,16 @@ class ChoFactorCall {
  public:
   ChoFactorCall(Platform platform, int ranks, const CallAttributes& attributes,
                 const ChoFactorBuffers& buffers)
-      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+      : platform_(platform),
+        buffers_(buffers),
+        problem_(planned_factor(decode_problem("a", buffers.a, ranks, attributes, 0,
+                                               attributes.integer("in_place") != 0),
+                                platform, dtype())) {}
 
   DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
-    return "cho_factor of " + std::string(to_string(dtype())) +
-           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
-           ", T = " + std::to_string(problem_.tile);
+    return describe("cho_factor", dtype(), problem_.order, problem_.columns, problem_.tile);
   }
 
   std::vector<xf::AnyBuffer> outputs() const {
@@ -63,18 +65,6 @@ class ChoFactorCall {
   }
 
  private:
-  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
-    expect_shard("a", buffers_.a, ranks);
-    const CholeskyProblem problem{buffers_.a.dimensions()[1],
-                                  attributes.integer("order"),
-                                  ranks,
-                                  attributes.integer("tile"),
-                                  0,
-                                  attributes.integer("in_place") != 0};
-    validate(problem);
-    return planned_factor(problem, platform_, dtype());
-  }
-
   Platform platform_;
   ChoFactorBuffers buffers_;
   CholeskyProblem problem_;
@@ -99,10 +89,8 @@ class ChoSolveCall {
   DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
 
   std::string text() const {
-    return "cho_solve of " + std::string(to_string(dtype())) +
-           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
-           ", T = " + std::to_string(problem_.tile) + ", " + std::to_string(problem_.rhs) +
-           " right-hand sides" + (problem_.spread ? " a rank" : "");
+    return describe("cho_solve", dtype(), problem_.order, problem_.columns, problem_.tile) + ", " +
+           std::to_string(problem_.rhs) + " right-hand sides" + (problem_.spread ? " a rank" : "");
   }
 
   std::vector<xf::AnyBuffer> outputs() const { return {buffers_.x}; }
@@ -132,13 +120,11 @@ class ChoSolveCall {
  private:
   ChoSolveProblem decode(int ranks, const CallAttributes& attributes) const {
     expect_shard("factor", buffers_.factor, ranks);
-    const auto b = buffers_.b.dimensions();
-    expect(b.size() == 1 || b.size() == 2, "b", buffers_.b);
     const ChoSolveProblem problem{buffers_.factor.dimensions()[1],
                                   attributes.integer("order"),
                                   ranks,
                                   attributes.integer("tile"),
-                                  b.size() == 1 ? 1 : b[1],
+                                  right_hand_sides(buffers_.b),
                                   attributes.integer("spread") != 0,
                                   buffers_.inverses.element_count() != 0};
     problem.layout();  // checks the sizes
@@ -162,14 +148,15 @@ class ChoInverseCall {
  public:
   ChoInverseCall(Platform platform, int ranks, const CallAttributes& attributes,
                  const ChoInverseBuffers& buffers)
-      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+      : platform_(platform),
+        buffers_(buffers),
+        problem_(decode_problem("factor", buffers.factor, ranks, attributes, 0, false)) {}
 
   DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
 
   std::string text() const {
-    return "inverse of a factor of " + std::string(to_string(dtype())) +
-           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
-           ", T = " + std::to_string(problem_.tile);
+    return describe("inverse of a factor", dtype(), problem_.order, problem_.columns,
+                    problem_.tile);
   }
 
   std::vector<xf::AnyBuffer> outputs() const { return {buffers_.x}; }
@@ -188,18 +175,6 @@ class ChoInverseCall {
   }
 
  private:
-  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
-    expect_shard("factor", buffers_.factor, ranks);
-    const CholeskyProblem problem{buffers_.factor.dimensions()[1],
-                                  attributes.integer("order"),
-                                  ranks,
-                                  attributes.integer("tile"),
-                                  0,
-                                  false};
-    validate(problem);
-    return problem;
-  }
-
   Platform platform_;
   ChoInverseBuffers buffers_;
   CholeskyProblem problem_;

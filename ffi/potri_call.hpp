@@ -2,7 +2,7 @@
 #pragma once
 
 #include "api/potri_program.hpp"
-#include "call.hpp"
+#include "cholesky_call.hpp"
 
 namespace jaxmg::ffi {
 
@@ -21,14 +21,16 @@ class PotriCall {
  public:
   PotriCall(Platform platform, int ranks, const CallAttributes& attributes,
             const PotriBuffers& buffers)
-      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+      : platform_(platform),
+        buffers_(buffers),
+        problem_(planned(decode_problem("a", buffers.a, ranks, attributes, 0,
+                                        attributes.integer("in_place") != 0),
+                         platform, dtype())) {}
 
   DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
-    return "potri of " + std::string(to_string(dtype())) +
-           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
-           ", T = " + std::to_string(problem_.tile);
+    return describe("potri", dtype(), problem_.order, problem_.columns, problem_.tile);
   }
 
   std::vector<xf::AnyBuffer> outputs() const {
@@ -51,18 +53,6 @@ class PotriCall {
   }
 
  private:
-  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
-    expect_shard("a", buffers_.a, ranks);
-    const CholeskyProblem problem{buffers_.a.dimensions()[1],
-                                  attributes.integer("order"),
-                                  ranks,
-                                  attributes.integer("tile"),
-                                  0,
-                                  attributes.integer("in_place") != 0};
-    validate(problem);
-    return planned(problem, platform_, dtype());
-  }
-
   Platform platform_;
   PotriBuffers buffers_;
   CholeskyProblem problem_;

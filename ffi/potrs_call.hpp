@@ -2,7 +2,7 @@
 #pragma once
 
 #include "api/potrs_program.hpp"
-#include "call.hpp"
+#include "cholesky_call.hpp"
 
 namespace jaxmg::ffi {
 
@@ -23,15 +23,18 @@ class PotrsCall {
  public:
   PotrsCall(Platform platform, int ranks, const CallAttributes& attributes,
             const PotrsBuffers& buffers)
-      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
+      : platform_(platform),
+        buffers_(buffers),
+        problem_(
+            planned(decode_problem("a", buffers.a, ranks, attributes, right_hand_sides(buffers.b),
+                                   attributes.integer("in_place") != 0),
+                    platform, dtype())) {}
 
   DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
-    return "potrs of " + std::string(to_string(dtype())) +
-           ", n = " + std::to_string(problem_.order) + " in " + std::to_string(problem_.columns) +
-           ", T = " + std::to_string(problem_.tile) + ", " + std::to_string(problem_.rhs) +
-           " right-hand sides";
+    return describe("potrs", dtype(), problem_.order, problem_.columns, problem_.tile) + ", " +
+           std::to_string(problem_.rhs) + " right-hand sides";
   }
 
   std::vector<xf::AnyBuffer> outputs() const {
@@ -41,9 +44,7 @@ class PotrsCall {
   template <Backend B, Scalar T>
   RankProgram<B> program() const {
     const PotrsBuffers& io = buffers_;
-    const index_t n_loc = problem_.columns / problem_.ranks;
     const index_t rows = io.b.dimensions()[0];
-    expect(io.a.dimensions()[0] == n_loc, "a", io.a);
     expect(dtype_of(io.b, "b") == jaxmg::dtype_of<T>() && rows >= problem_.order, "b", io.b);
     expect(
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
@@ -63,22 +64,6 @@ class PotrsCall {
   }
 
  private:
-  CholeskyProblem decode(int ranks, const CallAttributes& attributes) const {
-    const auto a = buffers_.a.dimensions(), b = buffers_.b.dimensions();
-    if (a.size() != 2) throw InvalidArgument("a: expected a matrix, got " + describe(buffers_.a));
-    if (b.size() != 1 && b.size() != 2) {
-      throw InvalidArgument("b: expected a vector or a matrix, got " + describe(buffers_.b));
-    }
-    const CholeskyProblem problem{a[1],
-                                  attributes.integer("order"),
-                                  ranks,
-                                  attributes.integer("tile"),
-                                  b.size() == 1 ? 1 : b[1],
-                                  attributes.integer("in_place") != 0};
-    validate(problem);
-    return planned(problem, platform_, dtype());
-  }
-
   Platform platform_;
   PotrsBuffers buffers_;
   CholeskyProblem problem_;

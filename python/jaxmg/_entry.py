@@ -22,6 +22,25 @@ def status_of(info: jax.Array) -> jax.Array:
     return jnp.where(info != 0, NOT_POSITIVE_DEFINITE, 0).astype(jnp.int32)
 
 
+def with_extras(
+    result: jax.Array,
+    logdet: jax.Array,
+    info: jax.Array,
+    return_logdet: bool,
+    return_status: bool,
+    return_info: bool,
+) -> Any:
+    """``result[, logdet][, status][, info]``, by itself if it is the only one."""
+    results = [result]
+    if return_logdet:
+        results.append(logdet[0])
+    if return_status:
+        results.append(status_of(info)[0])
+    if return_info:
+        results.append(info[0])
+    return results[0] if len(results) == 1 else tuple(results)
+
+
 class Matrix(NamedTuple):
     """A global matrix that has been checked and placed on its mesh."""
 

@@ -19,6 +19,7 @@ from ._entry import (
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
+    with_extras,
 )
 from ._layout import AnyMesh, Layout, pad_storage, take_seat, unpadded
 
@@ -170,14 +171,7 @@ def potri(
     options = Options(matrix.order, matrix.tile, donate or not matrix.is_divided)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
         out: Outcome = _compiled(layout, options, donate)(a)
-    results = [out.inverse]
-    if return_logdet:
-        results.append(out.logdet[0])
-    if return_status:
-        results.append(status_of(out.info)[0])
-    if return_info:
-        results.append(out.info[0])
-    return results[0] if len(results) == 1 else tuple(results)
+    return with_extras(out.inverse, out.logdet, out.info, return_logdet, return_status, return_info)
 
 
 def potri_shardmap_ctx(

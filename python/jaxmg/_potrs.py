@@ -13,7 +13,14 @@ from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
 from ._arguments import as_array, check_right_hand_side
-from ._entry import global_matrix, local_block, refuse_axis_name, refuse_local_blocks, status_of
+from ._entry import (
+    global_matrix,
+    local_block,
+    refuse_axis_name,
+    refuse_local_blocks,
+    status_of,
+    with_extras,
+)
 from ._layout import AnyMesh, Layout, is_by_rows, pad_storage, place, take_seat
 
 
@@ -193,14 +200,7 @@ def potrs(
     del pad
     refuse_local_blocks("potrs", "call potrs_shardmap_ctx(a, b, T_A) there")
     out = _call("potrs", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=donate, donate=donate)
-    results = [out.x]
-    if return_logdet:
-        results.append(out.logdet[0])
-    if return_status:
-        results.append(status_of(out.info)[0])
-    if return_info:
-        results.append(out.info[0])
-    return results[0] if len(results) == 1 else tuple(results)
+    return with_extras(out.x, out.logdet, out.info, return_logdet, return_status, return_info)
 
 
 def _call(
