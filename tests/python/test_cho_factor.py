@@ -154,7 +154,7 @@ def test_no_factor(dtype, broken, mesh):
 def test_a_rank_that_fails(mesh):
     n = 16 * DEVICES
     a, b = spd(n, np.float64), random_matrix(n, 2, np.float64, 1)
-    factor = jaxmg.cho_factor(by_rows(a, mesh), 4)
+    factor = jax.block_until_ready(jaxmg.cho_factor(by_rows(a, mesh), 4))
     for call in (
         lambda: jaxmg.cho_factor(by_rows(a, mesh), 4).info,
         lambda: factor.solve(b),

@@ -151,7 +151,7 @@ def test_no_inverse(dtype, broken, tile, mesh):
 def test_a_rank_that_fails(mesh):
     n = 16 * DEVICES
     a = spd(n, np.float64)
-    factor = jaxmg.cho_factor(by_rows(a, mesh), 4)
+    factor = jax.block_until_ready(jaxmg.cho_factor(by_rows(a, mesh), 4))
     for call in (lambda: jaxmg.potri(by_rows(a, mesh), 4), factor.inverse):
         message = inject_fault(DEVICES - 1)
         with pytest.raises(jax.errors.JaxRuntimeError, match=message):
