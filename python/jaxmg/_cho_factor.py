@@ -19,11 +19,11 @@ from ._entry import global_matrix, refuse_local_blocks
 from ._layout import (
     AnyMesh,
     Layout,
+    call_in_seat,
     is_by_rows,
     known_sharding,
     pad_storage,
     place,
-    take_seat,
     unpadded,
 )
 
@@ -139,9 +139,7 @@ def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFac
 
     def local(rows: jax.Array) -> tuple[jax.Array, ...]:
         call = functools.partial(_factor_on, ranks=layout.ranks, options=options)
-        has_cuda = _library.cuda_library() is not None
-        seat = take_seat(layout.axes, layout.group_axes)
-        factored: tuple[jax.Array, ...] = _compat.by_platform(call, has_cuda, *seat, rows)
+        factored: tuple[jax.Array, ...] = call_in_seat(call, layout.axes, layout.group_axes, rows)
         return factored
 
     factor = _compat.shard_map(
@@ -282,10 +280,8 @@ def _solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.A
 
     def local(storage: jax.Array, inverses: jax.Array, info: jax.Array, b: jax.Array) -> jax.Array:
         call = functools.partial(_solve_on, factor=factor, spread=options.spread)
-        has_cuda = _library.cuda_library() is not None
-        seat = take_seat(layout.axes, layout.group_axes)
         operands = (storage, inverses, info, b)
-        x: jax.Array = _compat.by_platform(call, has_cuda, *seat, *operands)
+        x: jax.Array = call_in_seat(call, layout.axes, layout.group_axes, *operands)
         if not options.x_by_rows:
             return x
         rows = x.shape[0] // layout.ranks
@@ -346,9 +342,7 @@ def _inverse(factor: CholeskyFactor) -> jax.Array:
 
     def local(storage: jax.Array, info: jax.Array) -> jax.Array:
         call = functools.partial(_inverse_on, factor=factor)
-        has_cuda = _library.cuda_library() is not None
-        seat = take_seat(layout.axes, layout.group_axes)
-        x: jax.Array = _compat.by_platform(call, has_cuda, *seat, storage, info)
+        x: jax.Array = call_in_seat(call, layout.axes, layout.group_axes, storage, info)
         return x
 
     invert = _compat.shard_map(local, layout.mesh, (layout.rows, P()), layout.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,14 @@ def take_seat(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Seat:
     """The seat of the device that runs this."""
     group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
     return Seat(lax.axis_index(axes).astype(jnp.int32), group)
+
+
+def call_in_seat(
+    call: Callable[..., Any], axes: tuple[str, ...], group_axes: tuple[str, ...], *operands: Any
+) -> Any:
+    """``call(platform, rank, group, *operands)`` on the device that runs this, for its platform."""
+    has_cuda = _library.cuda_library() is not None
+    return _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), *operands)
 
 
 def _single_spec(routine: str, in_specs: Any, matrix_specs: Any) -> P | None:

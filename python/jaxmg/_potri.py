@@ -21,7 +21,7 @@ from ._entry import (
     status_of,
     with_extras,
 )
-from ._layout import AnyMesh, Layout, pad_storage, take_seat, unpadded
+from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
 
 
 class Options(NamedTuple):
@@ -80,8 +80,7 @@ def _potri_local(
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``, on its rows."""
     call = functools.partial(_potri_on, ranks=lax.axis_size(axes), options=options)
-    has_cuda = _library.cuda_library() is not None
-    out: Outcome = _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), a)
+    out: Outcome = call_in_seat(call, axes, group_axes, a)
     return out
 
 

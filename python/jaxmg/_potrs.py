@@ -21,7 +21,7 @@ from ._entry import (
     status_of,
     with_extras,
 )
-from ._layout import AnyMesh, Layout, is_by_rows, pad_storage, place, take_seat
+from ._layout import AnyMesh, Layout, call_in_seat, is_by_rows, pad_storage, place
 
 
 class Options(NamedTuple):
@@ -49,8 +49,7 @@ def _potrs_local(
     call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
     # XLA's compiler for GPUs crashes on a foreign call with an empty operand.
     given = b if b.size > 0 else jnp.zeros([max(size, 1) for size in b.shape], b.dtype)
-    has_cuda = _library.cuda_library() is not None
-    out: Outcome = _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), a, given)
+    out: Outcome = call_in_seat(call, axes, group_axes, a, given)
     return out if b.size > 0 else out._replace(x=b)
 
 

@@ -61,12 +61,23 @@ class Routine(abc.ABC):
         """Floating-point operations of the case by the usual count, complex ones as four."""
 
     @abc.abstractmethod
-    def problem(self, case: Case, mesh: Mesh) -> Problem:
-        """Makes the operands."""
+    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
+        """Runs jaxmg once on `a`, the problem's or, if it is donated, a copy."""
 
-    @abc.abstractmethod
+    def problem(self, case: Case, mesh: Mesh) -> Problem:
+        """Makes the operands: of a positive definite system."""
+        a = positive_definite(case.n, case.dtype, mesh)
+        return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh))
+
     def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
         """What is timed: runs jaxmg once and returns the results when they are there."""
+
+        def run(a: jax.Array) -> Any:
+            return jax.block_until_ready(self.run(case, problem, a))
+
+        if case.donate:
+            return Consuming(lambda: jax.block_until_ready(problem.a.copy()), run)
+        return lambda: run(problem.a)
 
     @abc.abstractmethod
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
