@@ -1,7 +1,7 @@
-"""Gaussian-process (kernel ridge) classification of handwritten digits on eight CPU devices.
+"""Gaussian-process (kernel ridge) classification of handwritten digits, on GPUs or eight CPU devices.
 
 All 1,797 images of scikit-learn's `load_digits` enter one kernel matrix, built and kept in row
-blocks on eight devices. Eight does not divide 1797, so its storage has 1800 rows, and `n=1797`
+blocks on all devices. Eight does not divide 1797, so its storage has 1800 rows there, and `n=1797`
 tells `jaxmg.potrs` where the matrix ends. Test images take part with an observation noise so large
 that their labels, which are not given, do not matter: the solution is that of a fit to the
 training images, and the same sharded matrix then predicts the test images.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_num_cpu_devices", 8)  # where there are no GPUs
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
@@ -55,10 +55,10 @@ def main() -> None:
     train, test = train_test_split(np.arange(n), test_size=0.25, random_state=0, stratify=labels)
     targets = np.where(labels[:, None] == np.arange(10), 1.0, -1.0)
 
-    mesh = jax.make_mesh((8,), ("x",))
+    mesh = jax.make_mesh((jax.device_count(),), ("x",))
     by_rows = NamedSharding(mesh, P("x", None))
     everywhere = NamedSharding(mesh, P(None, None))
-    padded = np.pad(images, ((0, -n % 8), (0, 0)))
+    padded = np.pad(images, ((0, -n % mesh.size), (0, 0)))
     noise = np.full(len(padded), UNSEEN)
     noise[train] = NOISE
     b = np.zeros((n, 10))

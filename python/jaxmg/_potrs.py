@@ -47,10 +47,13 @@ def _potrs_local(
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``: `a` its rows, `b` all right-hand sides."""
     call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
-    # XLA's compiler for GPUs crashes on a foreign call with an empty operand.
-    given = b if b.size > 0 else jnp.zeros([max(size, 1) for size in b.shape], b.dtype)
-    out: Outcome = call_in_seat(call, axes, group_axes, a, given)
+    out: Outcome = call_in_seat(call, axes, group_axes, a, _not_empty(a, b))
     return out if b.size > 0 else out._replace(x=b)
+
+
+def _not_empty(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`b`, or one of zeros in its place: XLA's compiler for GPUs crashes on empty operands."""
+    return b if b.size > 0 else jnp.zeros(a.shape[1], b.dtype)
 
 
 def _potrs_on(
@@ -121,7 +124,11 @@ def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outc
     if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
         real = np.finfo(a.dtype).dtype
         return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
-    return _potrs_global(pad_storage(a, layout), b, layout, options)
+    a = pad_storage(a, layout)
+    if b.size == 0:
+        whole = options._replace(x_by_rows=False)
+        return _potrs_global(a, _not_empty(a, b), layout, whole)._replace(x=b)
+    return _potrs_global(a, b, layout, options)
 
 
 @functools.lru_cache(maxsize=256)
