@@ -95,6 +95,35 @@ def test_baselines(suite_of, dtype, rhs):
     assert set(ours["ratios"]) == set(names)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_inverses(suite_of, dtype):
+    ours, jax = one_case(suite_of, routine="potri", dtype=dtype, n=50, baselines=["jax"])
+    for row in (ours, jax):
+        assert row["status"] == "ok", row["message"]
+        assert 0 < row["residual"] < 1
+    factor = 4 if dtype == "complex128" else 1
+    assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(factor * 50**3)
+
+
+def test_a_wrong_inverse_is_seen(suite_of, monkeypatch):
+    monkeypatch.setattr(jaxmg, "potri", lambda a, *args, **kwargs: a)
+    (ours,) = one_case(suite_of, routine="potri")
+    assert ours["message"].startswith("residual ")
+
+
+@pytest.mark.parametrize("rhs", [1, 3, 16])
+def test_solves_with_a_kept_factor(suite_of, monkeypatch, rhs):
+    factored = []
+    cho_factor = jaxmg.cho_factor
+    monkeypatch.setattr(
+        jaxmg, "cho_factor", lambda *args, **kwargs: factored.append(1) or cho_factor(*args)
+    )
+    (ours,) = one_case(suite_of, routine="cho_solve", rhs=rhs)
+    assert ours["status"] == "ok", ours["message"]
+    assert len(ours["seconds"]) == 3 and len(factored) == 1
+    assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(2 * 24**2 * rhs)
+
+
 def test_donated_operands_are_made_anew(suite_of, monkeypatch):
     given = []
     potrs = jaxmg.potrs
@@ -189,6 +218,7 @@ def test_what_fails_becomes_a_row(suite_of, monkeypatch):
     for baseline in (cannot, runs_out_of_memory, wrong, not_finite):
         monkeypatch.setitem(BASELINES, baseline.__name__, baseline)
     names = ["cannot", "runs_out_of_memory", "wrong", "not_finite", "scipy"]
+    monkeypatch.setattr(ROUTINES["potrs"], "baselines", tuple(names))
     ours, *rows, scipy = one_case(suite_of, baselines=names)
     assert ours["status"] == scipy["status"] == "ok"
     assert set(ours["ratios"]) == {"scipy"}
@@ -257,7 +287,7 @@ def test_suites_with_mistakes(suite_of, text, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"routine": "potrx"}, r"case 1: routine: expected one of potrf, potrs, got 'potrx'"),
+        ({"routine": "potrx"}, r"case 1: routine: expected one of cho_solve, potrf, .*, got 'potrx'"),
         ({"dtype": "float16"}, r"dtype: expected one of complex128, .*, got 'float16'"),
         ({"n": 0}, r"n: expected a whole number from 1 on, got 0"),
         ({"n": [8, "9"]}, r"n: expected a whole number from 1 on, got '9'"),
@@ -445,7 +475,7 @@ print("a warning that is no JSON")
 for n in orders:
     for tile in map(int, options["--tile"].split(",")) if routine.startswith("mg") else [None]:
         seconds = 4.0 if tile != 2048 else 2.0
-        stages = {"gemm": ["gemm"]}.get(routine, ["potrf", "potrs"])
+        stages = {"gemm": ["gemm"], "mg_potri": ["potrf", "potri"]}.get(routine, ["potrf", "potrs"])
         print(json.dumps({
             "routine": routine, "dtype": options["--dtype"], "n": n, "tile": tile,
             "devices": [0, 1] if routine != "dn_potrs" else [0],
@@ -516,6 +546,24 @@ def test_programs(suite_of, folder_of):
     assert float(shares[2].split()[-1]) == pytest.approx(factor["gflops"] / 100, abs=0.01)
 
 
+def test_programs_for_inverses_and_kept_factors(suite_of, folder_of):
+    text = """
+        platform: cpu
+        devices: 2
+        repeats: 2
+        cases:
+          - { routine: [potri, cho_solve], dtype: float64, n: 64, baselines: [cusolver_mg] }
+    """
+    folder = folder_of(jaxmg_baselines=BASELINES_BODY)
+    rows = run_suite(load_suite(suite_of(text), programs=folder), report=lambda _: None)["rows"]
+    inverse = of_series(rows, 0, "cusolver_mg")[1]  # factored and inverted in 2 s each
+    assert (inverse["routine"], inverse["median"]) == ("potri", 4)
+    assert inverse["gflops"] == pytest.approx(64**3 / 4 / 1e9)
+    solve = of_series(rows, 1, "cusolver_mg")[1]
+    assert (solve["routine"], solve["median"]) == ("cho_solve", 2)
+    assert solve["gflops"] == pytest.approx(2 * 64**2 / 2 / 1e9)
+
+
 def test_programs_run_before_jax_starts(suite_of, folder_of, monkeypatch):
     folder = folder_of(jaxmg_baselines=BASELINES_BODY)
     order = []
@@ -543,7 +591,7 @@ def test_programs_that_are_not_there(suite_of, tmp_path):
 
 
 def request(series, orders=(32, 64)):
-    return programs.Request(series, "float64", 2, 1, 2, orders)
+    return programs.Request(series, programs.SERIES[series]["potrs"], "float64", 2, 1, 2, orders)
 
 
 def test_programs_that_fail(folder_of, monkeypatch):
@@ -574,7 +622,7 @@ def test_programs_that_fail(folder_of, monkeypatch):
 
 def test_suite_of_two_gpus():
     dtypes = {"float32", "float64", "complex64", "complex128"}
-    suite = load_suite(SUITES / "cuda-2.yaml")
+    suite = load_suite(SUITES / "cuda-2-potrs.yaml")
     assert suite.programs == "build/bin"
     runs = {(r.series, r.dtype): r for r in programs.requests_of(suite)}
     assert runs["cusolver_mg", "float64"].orders == (16384, 32768, 65536)

@@ -96,7 +96,8 @@ def test_readme_python(tmp_path):
             program += [f"    assert f'{{type(error).__name__}}: {{error}}' == {error!r}, error"]
         else:
             program.append(code)
-    program.append("assert jnp.abs(A @ x - b).max() < 1e-4 and int(status) == 0")
+    program.append('r = jnp.matmul(A, x, precision="highest") - b')
+    program.append("assert jnp.abs(r).max() < 1e-4 and int(status) == 0")
     done = run_python("\n".join(program), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

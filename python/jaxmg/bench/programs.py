@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .routines.cho_solve import cho_solve_flops
 from .routines.potrf import potrf_flops
+from .routines.potri import potri_flops
 
 if TYPE_CHECKING:
     from .suite import Case, Suite
@@ -55,6 +57,7 @@ class Request:
 
     Attributes:
       series: a name in `SERIES`.
+      measures: what it measures there.
       dtype: NumPy's name of it.
       devices: number of GPUs, the first ones.
       warmups: runs of each case before the timed ones.
@@ -63,6 +66,7 @@ class Request:
     """
 
     series: str
+    measures: ProgramSeries
     dtype: str
     devices: int
     warmups: int
@@ -70,71 +74,100 @@ class Request:
     orders: tuple[int, ...]
 
 
+def _same(value: int) -> int:
+    return value
+
+
 @dataclasses.dataclass(frozen=True)
 class ProgramSeries:
-    """How a program is asked, and how its JSON lines are read.
+    """How a program is asked for a series, and what of its JSON lines that is.
 
     Attributes:
-      command: its arguments.
-      outcome: what a line says.
-      routine: what it measures.
+      asks: the program's name of it.
+      stages: whose times count, together.
+      routine: what the stages are.
+      flops: of the stages, for a dtype and an order; None: the line tells the rate.
       order: the order of the matrix, for a case of order n.
       devices: the GPUs that it works on, for a case's.
     """
 
-    command: Callable[[Request], list[str]]
-    outcome: Callable[[Request, dict[str, Any]], Outcome]
-    routine: str = "potrf"
-    order: Callable[[int], int] = lambda n: n
-    devices: Callable[[int], int] = lambda devices: devices
+    asks: str
+    stages: tuple[str, ...]
+    routine: str
+    flops: Callable[[str, int], float] | None
+    order: Callable[[int], int] = _same
+    devices: Callable[[int], int] = _same
 
 
-def _command(routine: str) -> Callable[[Request], list[str]]:
-    def command(request: Request) -> list[str]:
-        options = {
-            "routine": routine,
-            "dtype": request.dtype,
-            "n": _commas(request.orders),
-            "tile": _commas(TILES),
-            "devices": _commas(range(request.devices)),
-            "warmups": str(request.warmups),
-            "repeats": str(request.repeats),
-        }
-        return [text for name, value in options.items() for text in (f"--{name}", value)]
-
-    return command
+def _gemm_order(n: int) -> int:
+    return GEMM_ORDER
 
 
-def _outcome(stage: str) -> Callable[[Request, dict[str, Any]], Outcome]:
-    """Of the stage alone; a factorisation counts as right if what is solved with it is."""
-
-    def outcome(request: Request, line: dict[str, Any]) -> Outcome:
-        times = line["stages"].get(stage, {"warmup_seconds": [], "seconds": []})
-        return Outcome(
-            routine=stage,
-            n=line["n"],
-            devices=len(line["devices"]),
-            tile=line["tile"],
-            warmup_seconds=times["warmup_seconds"],
-            seconds=times["seconds"],
-            gflops=line["gflops"] if stage == "gemm" else _rate(request, line, times["seconds"]),
-            device_gflops=line["device_gflops"],
-            residual=line["residual"],
-            failure=line["message"],
-        )
-
-    return outcome
+def _one(devices: int) -> int:
+    return 1
 
 
-SERIES = {
-    "gemm": ProgramSeries(
-        _command("gemm"), _outcome("gemm"), routine="gemm", order=lambda n: GEMM_ORDER
-    ),
-    "cusolver_dn": ProgramSeries(
-        _command("dn_potrs"), _outcome("potrf"), devices=lambda devices: 1
-    ),
-    "cusolver_mg": ProgramSeries(_command("mg_potrs"), _outcome("potrf")),
+_GEMM = ProgramSeries("gemm", ("gemm",), "gemm", None, order=_gemm_order)
+_DN_FACTOR = ProgramSeries("dn_potrs", ("potrf",), "potrf", potrf_flops, devices=_one)
+_MG_FACTOR = ProgramSeries("mg_potrs", ("potrf",), "potrf", potrf_flops)
+_MG_SOLVE = ProgramSeries("mg_potrs", ("potrs",), "cho_solve", cho_solve_flops)
+_MG_INVERSE = ProgramSeries("mg_potri", ("potrf", "potri"), "potri", potri_flops)
+
+#: What each series measures, for a case of each routine. A call of `jaxmg.potrs` is compared with
+#: the libraries' factorisation alone.
+SERIES: dict[str, dict[str, ProgramSeries]] = {
+    "gemm": dict.fromkeys(("potrf", "potrs", "potri", "cho_solve"), _GEMM),
+    "cusolver_dn": {"potrf": _DN_FACTOR, "potrs": _DN_FACTOR},
+    "cusolver_mg": {
+        "potrf": _MG_FACTOR,
+        "potrs": _MG_FACTOR,
+        "potri": _MG_INVERSE,
+        "cho_solve": _MG_SOLVE,
+    },
 }
+
+
+def _command(request: Request) -> list[str]:
+    options = {
+        "routine": request.measures.asks,
+        "dtype": request.dtype,
+        "n": _commas(request.orders),
+        "tile": _commas(TILES),
+        "devices": _commas(range(request.devices)),
+        "warmups": str(request.warmups),
+        "repeats": str(request.repeats),
+    }
+    return [text for name, value in options.items() for text in (f"--{name}", value)]
+
+
+def _outcome(request: Request, line: dict[str, Any]) -> Outcome:
+    """Of the stages that count; a factorisation counts as right if what is solved with it is."""
+    measures = request.measures
+    seconds = _together(line, measures.stages, "seconds")
+    if measures.flops is None:
+        gflops = line["gflops"]
+    elif seconds:
+        gflops = measures.flops(request.dtype, line["n"]) / statistics.median(seconds) / 1e9
+    else:
+        gflops = None
+    return Outcome(
+        routine=measures.routine,
+        n=line["n"],
+        devices=len(line["devices"]),
+        tile=line["tile"],
+        warmup_seconds=_together(line, measures.stages, "warmup_seconds"),
+        seconds=seconds,
+        gflops=gflops,
+        device_gflops=line["device_gflops"],
+        residual=line["residual"],
+        failure=line["message"],
+    )
+
+
+def _together(line: dict[str, Any], stages: Sequence[str], times: str) -> list[float]:
+    """Run by run."""
+    runs = [line["stages"].get(stage, {times: []})[times] for stage in stages]
+    return [sum(run) for run in zip(*runs, strict=True)]
 
 
 def series_of(case: Case) -> list[str]:
@@ -147,17 +180,19 @@ def requests_of(suite: Suite) -> list[Request]:
     orders: dict[Request, set[int]] = {}
     for case in suite.cases:
         for name in series_of(case):
-            orders.setdefault(_settings(case, name), set()).add(SERIES[name].order(case.n))
+            settings = _settings(case, name)
+            orders.setdefault(settings, set()).add(settings.measures.order(case.n))
     return [
         dataclasses.replace(settings, orders=tuple(sorted(of))) for settings, of in orders.items()
     ]
 
 
 def _settings(case: Case, name: str) -> Request:
+    measures = SERIES[name][case.routine]
     repeats = GEMM_REPEATS if name == "gemm" else case.repeats
-    devices = SERIES[name].devices(case.devices)
+    devices = measures.devices(case.devices)
     # A first run creates handles and loads kernels, which is nobody's time.
-    return Request(name, case.dtype, devices, max(case.warmups, 1), repeats, ())
+    return Request(name, measures, case.dtype, devices, max(case.warmups, 1), repeats, ())
 
 
 class Outcomes:
@@ -173,7 +208,8 @@ class Outcomes:
 
     def of(self, case: Case, name: str) -> list[Outcome]:
         """One for each tile that the program tried."""
-        return self._of[_settings(case, name), SERIES[name].order(case.n)]
+        settings = _settings(case, name)
+        return self._of[settings, settings.measures.order(case.n)]
 
 
 def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
@@ -187,7 +223,6 @@ def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
 
 def run(request: Request, folder: str | None) -> list[Outcome]:
     """Runs a program. Every order has an outcome, if only a failure."""
-    series = SERIES[request.series]
     path = Path(folder or "") / PROGRAM
     if folder is None or not path.is_file():
         where = "programs: in the suite or --programs" if folder is None else folder
@@ -198,7 +233,7 @@ def run(request: Request, folder: str | None) -> list[Outcome]:
         )
     try:
         done = subprocess.run(
-            [str(path.resolve()), *series.command(request)],
+            [str(path.resolve()), *_command(request)],
             capture_output=True,
             env=_environment(),
             timeout=TIMEOUT,
@@ -210,7 +245,7 @@ def run(request: Request, folder: str | None) -> list[Outcome]:
     except OSError as error:
         output, trouble = b"", str(error)
     try:
-        outcomes = [series.outcome(request, line) for line in _lines(output)]
+        outcomes = [_outcome(request, line) for line in _lines(output)]
     except (KeyError, TypeError, ValueError) as error:
         return _failures(request, f"{PROGRAM}: not the JSON expected: {error!r}")
     there = {outcome.n for outcome in outcomes}
@@ -235,17 +270,10 @@ def _trouble(status: int, stderr: bytes) -> str:
 
 
 def _failures(request: Request, message: str, orders: Sequence[int] | None = None) -> list[Outcome]:
-    routine = SERIES[request.series].routine
     return [
-        Outcome(routine, n, request.devices, failure=message)
+        Outcome(request.measures.routine, n, request.devices, failure=message)
         for n in (request.orders if orders is None else orders)
     ]
-
-
-def _rate(request: Request, line: dict[str, Any], seconds: Sequence[float]) -> float | None:
-    if not seconds:
-        return None
-    return potrf_flops(request.dtype, line["n"]) / statistics.median(seconds) / 1e9
 
 
 def _commas(numbers: Iterable[int]) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 
 from .._arguments import SUPPORTED
 from ._extras import need
-from .baselines import BASELINES
 from .programs import SERIES
 from .routines import ROUTINES
 
@@ -31,7 +30,7 @@ class Case:
       repeats: timed runs of each series.
       warmups: runs of each series before these; the first one compiles.
       donate: whether jaxmg may destroy A.
-      baselines: names in `BASELINES` or `PROGRAM_BASELINES`.
+      baselines: names in the routine's `baselines`, or in `SERIES`.
     """
 
     routine: str
@@ -72,10 +71,6 @@ class Suite:
 _SWEPT = ("routine", "dtype", "n", "rhs", "tile")
 _OPTIONS = ("repeats", "warmups", "donate", "baselines")
 _SUITE = ("name", "description", "platform", "devices", "programs", *_OPTIONS, "cases")
-
-
-#: Baselines that are not measured in this process.
-PROGRAM_BASELINES = tuple(SERIES)
 
 
 def load_suite(path: str | Path, repeats: int | None = None, programs: str | None = None) -> Suite:
@@ -154,9 +149,10 @@ def _case(fields: dict[str, Any], devices: int) -> Case:
     case = Case(**{**fields, "devices": devices, "baselines": tuple(fields.get("baselines", ()))})
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
-    here = BASELINES if ROUTINES[case.routine].has_baselines else ()
+    of_programs = (name for name, measures in SERIES.items() if case.routine in measures)
+    allowed = (*ROUTINES[case.routine].baselines, *of_programs)
     for name in case.baselines:
-        _one_of("baselines", name, (*here, *PROGRAM_BASELINES))
+        _one_of("baselines", name, allowed)
     if not isinstance(case.donate, bool):
         raise ValueError(f"donate: expected true or false, got {case.donate!r}")
     _whole("n", case.n, at_least=1)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax as jax_
+from jax.numpy.linalg import inv
+from jax.scipy.linalg import cho_factor, cho_solve
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 if TYPE_CHECKING:
@@ -14,19 +16,22 @@ if TYPE_CHECKING:
 
 
 def jax(case: Case, problem: Problem) -> Callable[[], Any]:
-    """``cho_factor`` and ``cho_solve`` under one ``jit``, of the lower triangle: JAX transposes the
-    matrix for the upper one."""
-    from jax.scipy.linalg import cho_factor, cho_solve
-
-    if case.routine != "potrs":
-        raise NotImplementedError(f"jax: has no baseline for {case.routine}")
+    """What a user of JAX would call for the routine, under one ``jit``."""
     # A mesh of its own: an array that is only put on a device keeps the old one in its type.
     one = NamedSharding(Mesh(problem.mesh.devices.reshape(-1)[:1], ("x",)), PartitionSpec())
     a = jax_.device_put(problem.a, one)
-    b = jax_.device_put(problem.b, one)
+    if case.routine == "potri":
+        return lambda: jax_.block_until_ready(_invert(a))
+    if case.routine == "potrs":
+        b = jax_.device_put(problem.b, one)
+        return lambda: jax_.block_until_ready(_solve(a, b))
+    raise NotImplementedError(f"jax: has no baseline for {case.routine}")
 
-    @jax_.jit
-    def solve(a: jax_.Array, b: jax_.Array) -> jax_.Array:
-        return cho_solve(cho_factor(a, lower=True), b)
 
-    return lambda: jax_.block_until_ready(solve(a, b))
+@jax_.jit
+def _solve(a: jax_.Array, b: jax_.Array) -> jax_.Array:
+    """Of the lower triangle: JAX transposes the matrix for the upper one."""
+    return cho_solve(cho_factor(a, lower=True), b)
+
+
+_invert = jax_.jit(inv)

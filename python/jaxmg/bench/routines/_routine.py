@@ -51,10 +51,10 @@ class Routine(abc.ABC):
     """A routine of jaxmg.
 
     Attributes:
-      has_baselines: whether the baselines in `baselines` do the same.
+      baselines: the names of those of `BASELINES` that do the same.
     """
 
-    has_baselines = True
+    baselines: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def flops(self, case: Case) -> float:
@@ -62,7 +62,7 @@ class Routine(abc.ABC):
 
     @abc.abstractmethod
     def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        """Runs jaxmg once on `a`, the problem's or, if it is donated, a copy."""
+        """Calls jaxmg once on `a`, the problem's or, if it is donated, a copy."""
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Makes the operands: of a positive definite system."""
@@ -123,21 +123,25 @@ def positive_definite(n: int, dtype: str, mesh: Mesh, seed: int = 0) -> jax.Arra
     return jax.device_put(symmetric(normal()), _rows(n, mesh))
 
 
-def ramps(n: int, rhs: int, dtype: str, mesh: Mesh) -> jax.Array:
-    """Right-hand sides ``1, 2, ...`` in each column, scaled to at most 1, on every device."""
+def ramps(n: int, rhs: int, dtype: str, mesh: Mesh, spec: P | None = None) -> jax.Array:
+    """Right-hand sides ``1, 2, ...`` in each column, scaled to at most 1; by default on every
+    device."""
     ramp = np.arange(1, n + 1) / n
     b = ramp if rhs == 1 else np.outer(ramp, np.arange(1, rhs + 1) / rhs)
-    return jax.device_put(b.astype(dtype), NamedSharding(mesh, P()))
+    return jax.device_put(b.astype(dtype), NamedSharding(mesh, P() if spec is None else spec))
+
+
+def _norm1(y: jax.Array) -> jax.Array:
+    return jnp.max(jnp.sum(jnp.abs(y), axis=0))
+
+
+def _product(a: jax.Array, x: jax.Array) -> jax.Array:
+    return jnp.matmul(a, x, precision=lax.Precision.HIGHEST)
 
 
 @jax.jit
 def _norms(a: jax.Array, x: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    r = b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST)
-
-    def norm1(y: jax.Array) -> jax.Array:
-        return jnp.max(jnp.sum(jnp.abs(y), axis=0))
-
-    return norm1(r), norm1(a), norm1(x)
+    return _norm1(b - _product(a, x)), _norm1(a), _norm1(x)
 
 
 def solve_residual(problem: Problem, x: Any) -> float:
@@ -150,3 +154,23 @@ def solve_residual(problem: Problem, x: Any) -> float:
         jax.device_put(problem.b, everywhere),
     )
     return float(r) / (n * float(np.finfo(problem.a.dtype).eps) * float(of_a) * float(of_x))
+
+
+@jax.jit
+def _inverse_norms(a: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
+    v = jax.random.normal(jax.random.key(1), (a.shape[0], SAMPLES), a.dtype)
+    return _norm1(v - _product(a, _product(x, v))), _norm1(a), _norm1(x), _norm1(v)
+
+
+#: Random vectors that stand for all in `inverse_residual`.
+SAMPLES = 16
+
+
+def inverse_residual(problem: Problem, x: Any) -> float:
+    """``||V - A (X V)||_1 / (n eps ||A||_1 ||X||_1 ||V||_1)`` for a few random columns V, which
+    costs n^2: about LAPACK's ``||I - A X||_1 / (n eps ||A||_1 ||X||_1)``."""
+    n = problem.a.shape[0]
+    rows = _rows(n, _auto(problem.mesh))
+    r, *norms = _inverse_norms(jax.device_put(problem.a, rows), jax.device_put(x, rows))
+    scale = n * float(np.finfo(problem.a.dtype).eps) * np.prod([float(norm) for norm in norms])
+    return float(r) / scale

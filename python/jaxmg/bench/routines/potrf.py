@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 
 class Potrf(Routine):
-    has_baselines = False  # they solve as well
-
     def flops(self, case: Case) -> float:
         return potrf_flops(case.dtype, case.n)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 class Potrs(Routine):
+    baselines = ("jax", "lapack", "scipy")
+
     def flops(self, case: Case) -> float:
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)

@@ -1,0 +1,46 @@
+"""CholeskyFactor.solve: systems with a matrix that has been factored before, which is not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxmg
+
+from ._routine import Consuming, Problem, Routine, complex_factor, ramps, solve_residual
+
+if TYPE_CHECKING:
+    from ..suite import Case
+
+
+class ChoSolve(Routine):
+    def flops(self, case: Case) -> float:
+        return cho_solve_flops(case.dtype, case.n) * case.rhs
+
+    def problem(self, case: Case, mesh: Mesh) -> Problem:
+        """Right-hand sides are spread by columns where the devices divide them."""
+        problem = super().problem(case, mesh)
+        if case.rhs == 1 or case.rhs % mesh.size:
+            return problem
+        b = ramps(case.n, case.rhs, case.dtype, mesh, P(None, "x"))
+        return Problem(mesh, problem.a, b)
+
+    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
+        factor = jaxmg.cho_factor(problem.a, case.tile, problem.mesh, P("x", None))
+        return lambda: jax.block_until_ready(factor.solve(problem.b))
+
+    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
+        factor = jaxmg.cho_factor(a, case.tile, problem.mesh, P("x", None), donate=case.donate)
+        return factor.solve(problem.b)
+
+    def residual(self, case: Case, problem: Problem, result: Any) -> float:
+        return solve_residual(problem, result)
+
+
+def cho_solve_flops(dtype: str, n: int) -> float:
+    """Of one right-hand side, both substitutions."""
+    return complex_factor(dtype) * 2.0 * float(n) ** 2
