@@ -38,6 +38,9 @@ target_include_directories(
     jaxmg_cuda_objects
     PRIVATE $<TARGET_PROPERTY:jaxmg_objects,INTERFACE_INCLUDE_DIRECTORIES>
 )
-target_link_libraries(jaxmg_cuda_objects PUBLIC CUDA::cudart_static CUDA::cublas CUDA::cusolver)
+target_link_libraries(
+    jaxmg_cuda_objects
+    PUBLIC CUDA::cudart_static CUDA::cublas CUDA::cublasLt CUDA::cusolver
+)
 # The runtime within is nobody else's: a program may have one of its own.
 target_link_options(jaxmg_cuda_objects INTERFACE LINKER:--exclude-libs,libcudart_static.a)

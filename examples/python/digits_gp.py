@@ -1,4 +1,4 @@
-"""Gaussian-process (kernel ridge) classification of handwritten digits, on GPUs or eight CPU devices.
+"""Gaussian-process (kernel ridge) classification of handwritten digits on all devices.
 
 All 1,797 images of scikit-learn's `load_digits` enter one kernel matrix, built and kept in row
 blocks on all devices. Eight does not divide 1797, so its storage has 1800 rows there, and `n=1797`

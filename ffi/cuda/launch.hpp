@@ -45,9 +45,7 @@ xf::Error launch(const Launch& from, MakeCall make_call) {
     if (const auto failed = run_rank(*team, site.rank, *device, program)) {
       return to_ffi_error(failed);
     }
-    for (const xf::AnyBuffer& output : call.outputs()) {
-      spoil_unless_seated(from.stream, seat, from.rank, from.group, output);
-    }
+    spoil_unless_seated(from.stream, seat, from.rank, from.group, call.outputs());
     return xf::Error::Success();
   } catch (...) {
     return to_ffi_error(std::current_exception());

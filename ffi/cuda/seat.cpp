@@ -1,8 +1,8 @@
 #include "cuda/seat.hpp"
 
-#include <limits>
 #include <map>
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include "device/cuda/check.hpp"
@@ -43,20 +43,16 @@ Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* 
 }
 
 void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
-                         const xf::AnyBuffer& group, const xf::AnyBuffer& output) {
+                         const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs) {
   const cuda::Pair found{static_cast<const std::int32_t*>(rank.untyped_data()),
                          static_cast<const std::int32_t*>(group.untyped_data())};
-  const auto spoil = [&]<class T>(T value) {
-    const auto count = static_cast<index_t>(output.element_count());
-    cuda::launch_fill_unless_equal<T>(stream, found, seat.rank, seat.group, value,
-                                      {static_cast<T*>(output.untyped_data()), count, 1, count});
-  };
-  if (output.element_type() == xf::DataType::S32) {
-    spoil(std::int32_t{-1});
-  } else {
-    visit(dtype_of(output, "output"),
-          [&]<class T>() { spoil(T(std::numeric_limits<real_t<T>>::quiet_NaN())); });
+  cuda::Regions regions;
+  if (outputs.size() > cuda::Regions::most) throw std::logic_error("a call has too many results");
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto bytes = static_cast<index_t>(outputs[i].size_bytes());
+    regions.of[i] = {static_cast<std::int32_t*>(outputs[i].untyped_data()), bytes / 4};
   }
+  cuda::launch_spoil_unless_equal(stream, found, seat.rank, seat.group, regions);
 }
 
 void forget_seats() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <cuda_runtime_api.h>
 
@@ -20,10 +21,10 @@ struct Seat {
 Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* group,
              cudaStream_t stream);
 
-/// Fills `output` with NaN, or -1 where it holds integers, should the operands on the device differ
-/// from the seat that was remembered: the results are then those of another rank.
+/// Fills `outputs` with NaN, or -1 where they hold integers, should the operands on the device
+/// differ from the seat that was remembered: the results are then those of another rank.
 void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
-                         const xf::AnyBuffer& group, const xf::AnyBuffer& output);
+                         const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs);
 
 /// Forgets all seats: an executable was made, and may have the addresses of one that is gone.
 void forget_seats();

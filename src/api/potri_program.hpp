@@ -140,6 +140,7 @@ void invert_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Pot
   const index_t ld = padded_ld<T>(problem.columns);
   const T* inverse = rank.template take<T>(0, x_tag, panel) + rank.index() * n_loc * ld;
   B::template copy<T>(panel, {inverse, X.rows, X.cols, ld}, X);
+  take_outcome_of_rank_0<B, T>(rank, work.scalars, op.info, op.logdet);
 }
 
 /// Cyclic -> block, in place, of all rows; rank.panel() and rank.copies() have the matrix ready.
@@ -182,9 +183,9 @@ void potri_program(Rank<B>& rank, const CholeskyProblem& problem, const PotriOpe
     inverse_sweep<B, T>(rank, layout, op.X, work.sweep, work.scalars.info, work.scalars.share);
     mirror<B, T>(rank, layout, op.X, work.sweep.panels);
     gather_blocks<B, T>(rank, layout, op.X, work.staging);
+    agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
   }
   clear_padding<B, T>(rank, problem, op.X);
-  agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
   B::template fill_nan_if<T>(panel, op.info, op.X);
 }
 

@@ -73,6 +73,27 @@ void agree_on_outcome(Rank<B>& rank, const CholeskyScalars& scalars, std::int32_
   B::template fill_nan_if<real_t<T>>(panel, info, {logdet, 1, 1, 1});
 }
 
+/// As agree_on_outcome(), where rank 0 alone has factored.
+template <Backend B, Scalar T>
+void take_outcome_of_rank_0(Rank<B>& rank, const CholeskyScalars& scalars, std::int32_t* info,
+                            real_t<T>* logdet) {
+  auto& panel = rank.panel();
+  const index_t info_tag = rank.reserve(2), share_tag = info_tag + 1;
+  if (rank.index() == 0) {
+    rank.post(info_tag, scalars.info, panel);
+    rank.post(share_tag, scalars.share, panel);
+  }
+  const auto take = [&]<class S>(index_t tag, S* result) {
+    const MatrixView<const S> theirs(rank.template take<S>(0, tag, panel), 1, 1, 1);
+    B::template copy<S>(panel, theirs, {result, 1, 1, 1});
+  };
+  take(info_tag, info);
+  if (logdet == nullptr) return;
+  take(share_tag, scalars.logdet);
+  B::round_to(panel, scalars.logdet, logdet);
+  B::template fill_nan_if<real_t<T>>(panel, info, {logdet, 1, 1, 1});
+}
+
 /// Rank 0 pulls the lower triangle and solves alone; the others pull x. For sizes where a step of
 /// the distributed algorithm costs more than its work.
 template <Backend B, Scalar T>
@@ -103,6 +124,7 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
     const MatrixView<const T> solved(rank.template take<T>(0, x_tag, panel), X.rows, X.cols, X.ld);
     B::template copy<T>(panel, solved, X);
   }
+  take_outcome_of_rank_0<B, T>(rank, work.scalars, op.info, op.logdet);
 }
 
 /// x with A x = b, from A as JAX holds it. n^3 / 3 + 2 n^2 rhs flops (times 4 for complex).
@@ -121,10 +143,9 @@ void potrs_program(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOpe
     panel.wait(rank.copies().record());  // the inverses of the tiles
     forward_substitution<B, T>(rank, layout, M, work.solve, op.B, work.U, op.X);
     backward_substitution<B, T>(rank, layout, M, work.solve, work.U, op.X);
+    agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
   }
   B::template fill<T>(panel, T(0), op.X.column_range(problem.order, op.X.cols));
-
-  agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
   B::template fill_nan_if<T>(panel, op.info, op.X);
 }
 

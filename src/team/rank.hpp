@@ -46,26 +46,22 @@ class Rank {
   using Event = typename B::Event;
 
   Rank(TeamCall<B>& team, int index, typename B::Device& device)
-      : team_(team),
-        index_(index),
-        device_(device),
-        bulk_(device, Priority::normal),
-        panel_(device, Priority::high),
-        ahead_(device, Priority::high),
-        copies_(device, Priority::high) {}
+      : team_(team), index_(index), device_(device) {}
 
   int index() const { return index_; }
   int size() const { return team_.size; }
   bool reads_peers_directly() const { return team_.options.reads_peers_directly; }
 
+  // A queue is there from its first use on.
+
   /// Large updates.
-  Queue& bulk() { return bulk_; }
+  Queue& bulk() { return queue(0, Priority::normal); }
   /// The critical path.
-  Queue& panel() { return panel_; }
+  Queue& panel() { return queue(1, Priority::high); }
   /// What the critical path needs soon.
-  Queue& ahead() { return ahead_; }
+  Queue& ahead() { return queue(2, Priority::high); }
   /// Data from peers.
-  Queue& copies() { return copies_; }
+  Queue& copies() { return queue(3, Priority::high); }
 
   /// `count` fresh tags, the same on all ranks.
   index_t reserve(index_t count) { return std::exchange(next_tag_, next_tag_ + count); }
@@ -113,9 +109,9 @@ class Rank {
     const MatrixView<const T> theirs(static_cast<const T*>(entry.data), mine.rows, mine.cols,
                                      mine.ld);
     if (reads_peers_directly()) return {theirs, entry.event};
-    copies_.wait(entry.event);
-    B::template copy<T>(copies_, theirs, staging);
-    return {staging, copies_.record()};
+    copies().wait(entry.event);
+    B::template copy<T>(copies(), theirs, staging);
+    return {staging, copies().record()};
   }
 
   /// gathered[p] := *mine of rank p, for all p.
@@ -151,26 +147,25 @@ class Rank {
 
   /// Tells the others when this rank's work, reads of peers included, is done.
   void post_exit() {
-    exit_tag_ = reserve(queues);
-    index_t tag = exit_tag_;
-    for (Queue* queue : all_queues()) post(tag++, nullptr, *queue);
+    exit_tag_ = reserve(1);
+    Queue& last = panel();
+    for (auto& other : queues_) {
+      if (other && &*other != &last) last.wait(other->record());
+    }
+    post(exit_tag_, nullptr, last);
   }
 
   /// What follows on the caller's stream starts after all ranks' exits. Call when all have met.
   void follow_exits() {
-    for (int p = 0; p < size(); ++p) {
-      for (int q = 0; q < queues; ++q) {
-        device_.follow(team_.mailbox.take(p, exit_tag_ + q).event);
-      }
-    }
+    for (int p = 0; p < size(); ++p) device_.follow(team_.mailbox.take(p, exit_tag_).event);
   }
 
   /// Waits for all of this rank's work; throws its first error.
   void synchronize() {
     std::exception_ptr error;
-    for (Queue* queue : all_queues()) {
+    for (auto& queue : queues_) {
       try {
-        queue->synchronize();
+        if (queue) queue->synchronize();
       } catch (...) {
         if (!error) error = std::current_exception();
       }
@@ -179,18 +174,17 @@ class Rank {
   }
 
  private:
-  static constexpr int queues = 4;
-  std::array<Queue*, queues> all_queues() { return {&copies_, &ahead_, &panel_, &bulk_}; }
+  Queue& queue(std::size_t which, Priority priority) {
+    if (!queues_[which]) queues_[which].emplace(device_, priority);
+    return *queues_[which];
+  }
 
   TeamCall<B>& team_;
   int index_;
   typename B::Device& device_;
   index_t next_tag_ = 0;
   index_t exit_tag_ = 0;
-  Queue bulk_;
-  Queue panel_;
-  Queue ahead_;
-  Queue copies_;
+  std::array<std::optional<Queue>, 4> queues_;
 };
 
 template <Backend B>

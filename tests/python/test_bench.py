@@ -287,7 +287,10 @@ def test_suites_with_mistakes(suite_of, text, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"routine": "potrx"}, r"case 1: routine: expected one of cho_solve, potrf, .*, got 'potrx'"),
+        (
+            {"routine": "potrx"},
+            r"case 1: routine: expected one of cho_solve, potrf, .*, got 'potrx'",
+        ),
         ({"dtype": "float16"}, r"dtype: expected one of complex128, .*, got 'float16'"),
         ({"n": 0}, r"n: expected a whole number from 1 on, got 0"),
         ({"n": [8, "9"]}, r"n: expected a whole number from 1 on, got '9'"),

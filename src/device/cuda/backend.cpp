@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device/cuda/kernels.hpp"
+#include "device/cuda/large_product.hpp"
 
 namespace jaxmg::cuda {
 namespace {
@@ -162,6 +163,10 @@ void Backend::gemm(Queue& queue, Op op_a, Op op_b, T alpha, MatrixView<const T> 
                               at_least_one(B.ld), device(A.data), at_least_one(A.ld), device(&beta),
                               device(C.data), at_least_one(C.ld)));
     return;
+  }
+  if constexpr (std::same_as<T, double>) {
+    const bool adds = op_a == Op::none && op_b == Op::conj_trans && beta == 1;
+    if (adds && add_large_product(lane, alpha, A, B, C)) return;
   }
   JAXMG_CUDA(cublasGemmEx_64(lane.blas, blas_op<T>(op_a), blas_op<T>(op_b), C.rows, C.cols, inner,
                              &alpha, A.data, data_type<T>(), at_least_one(A.ld), B.data,

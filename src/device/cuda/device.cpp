@@ -5,6 +5,8 @@
 #include <mutex>
 #include <utility>
 
+#include "device/cuda/large_product.hpp"
+
 namespace jaxmg::cuda {
 namespace {
 
@@ -55,6 +57,7 @@ std::unique_ptr<Lane> make_lane(Priority priority) {
                                           priority == Priority::high ? greatest : least));
   JAXMG_CUDA(cublasCreate(&lane->blas));
   JAXMG_CUDA(cublasSetStream(lane->blas, lane->stream));
+  lane->large_product = find_large_product(lane->blas);
   JAXMG_CUDA(cusolverDnCreate(&lane->solver));
   JAXMG_CUDA(cusolverDnSetStream(lane->solver, lane->stream));
   JAXMG_CUDA(cusolverDnCreateParams(&lane->params));

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
+
+#include <cublasLt.h>
 
 #include "device/contract.hpp"
 #include "device/cuda/check.hpp"
@@ -36,6 +39,7 @@ struct Lane {
   std::size_t solver_bytes = 0;
   std::vector<char> solver_host;
   int* solver_info = nullptr;
+  std::optional<cublasLtMatmulAlgo_t> large_product;  ///< see large_product.hpp
 
   /// At least so much solver workspace. Grows on the first call with a larger tile only.
   void reserve(std::size_t device_bytes, std::size_t host_bytes);

@@ -86,6 +86,7 @@ auto window(MatrixView<T> view) {
 }
 
 constexpr int threads = 256;
+constexpr int spoiling_blocks = 128;
 
 /// Enough blocks for one thread an element, within what fills any GPU.
 template <class T>
@@ -330,14 +331,15 @@ __global__ void round_kernel(const double* sum, R* rounded) {
   *rounded = static_cast<R>(*sum);
 }
 
-template <class D>
-__global__ void fill_unless_equal_kernel(Pair pair, std::int32_t first, std::int32_t second,
-                                         D value, Window<D> dst) {
+__global__ void spoil_unless_equal_kernel(Pair pair, std::int32_t first, std::int32_t second,
+                                          Regions regions) {
   if (*pair.first == first && *pair.second == second) return;
   const index_t step = static_cast<index_t>(gridDim.x) * blockDim.x;
-  for (index_t e = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       e < dst.rows * dst.cols; e += step) {
-    dst(e % dst.rows, e / dst.rows) = value;
+  for (const Region& region : regions.of) {
+    for (index_t i = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < region.words;
+         i += step) {
+      region.data[i] = -1;
+    }
   }
 }
 
@@ -402,13 +404,9 @@ void launch_round(cudaStream_t stream, const double* sum, R* rounded) {
   JAXMG_CUDA(cudaGetLastError());
 }
 
-template <class T>
-void launch_fill_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
-                              std::int32_t second, T value, MatrixView<T> dst) {
-  if (dst.empty()) return;
-  const auto v = *reinterpret_cast<const device_t<T>*>(&value);
-  fill_unless_equal_kernel<<<blocks_for(dst), threads, 0, stream>>>(pair, first, second, v,
-                                                                    window(dst));
+void launch_spoil_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
+                               std::int32_t second, const Regions& regions) {
+  spoil_unless_equal_kernel<<<spoiling_blocks, threads, 0, stream>>>(pair, first, second, regions);
   JAXMG_CUDA(cudaGetLastError());
 }
 
@@ -435,16 +433,12 @@ void launch_trap(cudaStream_t stream) {
   template void launch_invert_small_blocks(cudaStream_t, MatrixView<const T>, index_t,      \
                                            MatrixView<T>);                                  \
   template void launch_zero_above(cudaStream_t, index_t, MatrixView<T>);                    \
-  template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, T, \
-                                         MatrixView<T>);                                    \
   template void launch_add_logdet(cudaStream_t, MatrixView<const T>, double*);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
 template void launch_fill(cudaStream_t, std::int32_t, MatrixView<std::int32_t>);
-template void launch_fill_unless_equal(cudaStream_t, Pair, std::int32_t, std::int32_t, std::int32_t,
-                                       MatrixView<std::int32_t>);
 template void launch_round(cudaStream_t, const double*, float*);
 template void launch_round(cudaStream_t, const double*, double*);
 

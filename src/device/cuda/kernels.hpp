@@ -56,10 +56,19 @@ struct Pair {
   const std::int32_t* first;
   const std::int32_t* second;
 };
-/// dst := value unless *pair.first and *pair.second are these.
-template <class T>
-void launch_fill_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
-                              std::int32_t second, T value, MatrixView<T> dst);
+/// 32-bit words in device memory.
+struct Region {
+  std::int32_t* data = nullptr;
+  index_t words = 0;
+};
+struct Regions {
+  static constexpr int most = 4;
+  Region of[most];
+};
+/// Sets all bits of the regions, so that integers are -1 and floating point numbers NaN, unless
+/// *pair.first and *pair.second are these.
+void launch_spoil_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
+                               std::int32_t second, const Regions& regions);
 
 /// For tests: keeps the stream waiting.
 void launch_spin(cudaStream_t stream, unsigned microseconds);

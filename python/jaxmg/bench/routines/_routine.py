@@ -173,4 +173,4 @@ def inverse_residual(problem: Problem, x: Any) -> float:
     rows = _rows(n, _auto(problem.mesh))
     r, *norms = _inverse_norms(jax.device_put(problem.a, rows), jax.device_put(x, rows))
     scale = n * float(np.finfo(problem.a.dtype).eps) * np.prod([float(norm) for norm in norms])
-    return float(r) / scale
+    return float(r) / float(scale)
