@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import zero_from_primal
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
 from ._arguments import as_array, check_right_hand_side, describe
-from ._entry import global_matrix, refuse_local_blocks
+from ._derivatives import in_sequence, inverse_tangent, more_columns
+from ._entry import compiled, global_matrix, refuse_local_blocks
 from ._layout import (
     AnyMesh,
     Layout,
@@ -24,8 +26,10 @@ from ._layout import (
     known_sharding,
     pad_storage,
     place,
+    split_rows,
     unpadded,
 )
+from ._products import hermitian_product, leading_block, trace_of_product
 
 
 @functools.partial(
@@ -63,8 +67,12 @@ class CholeskyFactor:
         return cho_solve(self, b)
 
     def logdet(self) -> jax.Array:
-        """log det A, a scalar of A's real dtype. Costs nothing: it is known."""
-        return self.log_determinant
+        """log det A, a scalar of A's real dtype. Costs nothing: it is known.
+
+        Its derivative, Re tr(A^-1 dA), takes the inverse.
+        """
+        logdet: jax.Array = _compiled_logdet(self)
+        return logdet
 
     def inverse(self) -> jax.Array:
         """The inverse of A, both triangles: 2 n^3 / 3 flops, times 4 for complex dtypes.
@@ -86,6 +94,24 @@ class FactorOptions(NamedTuple):
     tile: int
     in_place: bool
     keeps_inverses: bool
+
+
+def factor_options(
+    a: jax.Array, layout: Layout, order: int, tile: int | None, in_place: bool
+) -> FactorOptions:
+    """With the library's tile if none is given."""
+    on_gpus = _is_on_gpus(layout)
+    padding = -a.shape[0] % layout.ranks
+    sizes = _library.Sizes(
+        "cuda" if on_gpus else "cpu",
+        np.dtype(a.dtype),
+        a.shape[0] + padding,
+        order,
+        layout.ranks,
+        tile or 0,
+    )
+    # Padded storage is ours: it need not be copied once more.
+    return FactorOptions(order, _library.factor_tile(sizes), in_place or padding > 0, on_gpus)
 
 
 def _is_on_gpus(layout: Layout) -> bool:
@@ -131,12 +157,11 @@ def _factor_on(
     return tuple(results[:4])
 
 
-def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFactor:
-    real = np.finfo(a.dtype).dtype
-    if a.size == 0:  # nothing to factor, and XLA refuses a shard_map over nothing
-        none = jnp.zeros((0, 0), a.dtype), jnp.zeros((), real), jnp.zeros((), np.int32)
-        return CholeskyFactor(a, *none, layout, options.order, options.tile, 0)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _factor_stored(a: jax.Array, layout: Layout, options: FactorOptions) -> tuple[jax.Array, ...]:
+    """The call on a global array whose rows the ranks divide."""
 
+    @in_sequence
     def local(rows: jax.Array) -> tuple[jax.Array, ...]:
         call = functools.partial(_factor_on, ranks=layout.ranks, options=options)
         factored: tuple[jax.Array, ...] = call_in_seat(call, layout.axes, layout.group_axes, rows)
@@ -145,18 +170,31 @@ def _factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFac
     factor = _compat.shard_map(
         local, layout.mesh, (layout.rows,), (layout.rows, layout.rows, P(), P())
     )
+    factored: tuple[jax.Array, ...] = factor(_compat.reshard(a, layout.mesh, layout.rows))
+    return factored
+
+
+@_factor_stored.defjvp
+def _factor_jvp(
+    layout: Layout, options: FactorOptions, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[tuple[jax.Array, ...], tuple[Any, ...]]:
+    """The tangent of a factor's storage is dA, not that of U: only `cho_solve`, `logdet` and
+    `inverse` read it, and dA is what their derivatives are made of."""
+    factored = _factor_stored(*primals, layout, options)
+    da = leading_block(*tangents, options.order, layout)
+    return factored, (da, *map(zero_from_primal, factored[1:]))
+
+
+def factor(a: jax.Array, layout: Layout, options: FactorOptions) -> CholeskyFactor:
+    """`cho_factor` of checked arguments."""
+    real = np.finfo(a.dtype).dtype
+    if a.size == 0:  # nothing to factor, and XLA refuses a shard_map over nothing
+        none = jnp.zeros((0, 0), a.dtype), jnp.zeros((), real), jnp.zeros((), np.int32)
+        return CholeskyFactor(a, *none, layout, options.order, options.tile, 0)
     stored = pad_storage(a, layout)
-    storage, inverses, logdet, info = factor(_compat.reshard(stored, layout.mesh, layout.rows))
+    storage, inverses, logdet, info = _factor_stored(stored, layout, options)
     return CholeskyFactor(
         storage, inverses, logdet[0], info[0], layout, options.order, options.tile, a.shape[0]
-    )
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled_factor(layout: Layout, options: FactorOptions, donate: bool) -> Any:
-    return jax.jit(
-        functools.partial(_factor, layout=layout, options=options),
-        donate_argnums=(0,) if donate else (),
     )
 
 
@@ -203,21 +241,12 @@ def cho_factor(
     refuse_local_blocks("cho_factor", "call it outside, on the array that the shard_map is given")
     matrix = global_matrix("cho_factor", a, T_A, mesh, in_specs, matrix_specs, n)
     a, layout = matrix.a, matrix.layout
-    on_gpus = _is_on_gpus(layout)
-    sizes = _library.Sizes(
-        "cuda" if on_gpus else "cpu",
-        np.dtype(a.dtype),
-        matrix.columns,
-        matrix.order,
-        layout.ranks,
-        matrix.tile or 0,
-    )
-    # Padded storage is ours: it need not be copied once more.
-    in_place = donate or not matrix.is_divided
-    options = FactorOptions(matrix.order, _library.factor_tile(sizes), in_place, on_gpus)
-    with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
-        factor: CholeskyFactor = _compiled_factor(layout, options, donate)(a)
-    return factor
+    options = factor_options(a, layout, matrix.order, matrix.tile, donate)
+    traced = _compat.is_traced(a)
+    with _compat.foreign_context_left(layout.mesh, traced):
+        call = compiled(factor, donate and not traced, layout=layout, options=options)
+        kept: CholeskyFactor = call(a)
+    return kept
 
 
 class SolveOptions(NamedTuple):
@@ -266,42 +295,97 @@ def _solve_on(
     return x
 
 
-def _columns(layout: Layout) -> P:
-    return P(None, layout.rows[0])
-
-
-def _solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.Array:
-    if b.size == 0:
-        return b
+def _substitute(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Array:
+    """The call on global arrays; x is sharded as b is, by columns if it is spread."""
     layout = factor.layout
-    columns = b.shape[-1]
-    if options.spread:
-        b = jnp.pad(b, ((0, 0), (0, -columns % layout.ranks)))
 
     def local(storage: jax.Array, inverses: jax.Array, info: jax.Array, b: jax.Array) -> jax.Array:
-        call = functools.partial(_solve_on, factor=factor, spread=options.spread)
+        call = functools.partial(_solve_on, factor=factor, spread=spread)
         operands = (storage, inverses, info, b)
         x: jax.Array = call_in_seat(call, layout.axes, layout.group_axes, *operands)
-        if not options.x_by_rows:
-            return x
-        rows = x.shape[0] // layout.ranks
-        return lax.dynamic_slice_in_dim(x, lax.axis_index(layout.axes) * rows, rows)
+        return x
 
-    b_spec = _columns(layout) if options.spread else P()
-    x_spec = P(layout.rows[0]) if options.x_by_rows else b_spec
-    solve = _compat.shard_map(local, layout.mesh, (layout.rows, layout.rows, P(), b_spec), x_spec)
+    spec = layout.columns if spread else P()
+    solve = _compat.shard_map(local, layout.mesh, (layout.rows, layout.rows, P(), spec), spec)
     x: jax.Array = solve(
         factor.storage,
         factor.inverses,
         factor.info.reshape(1),
-        _compat.reshard(b, layout.mesh, b_spec),
+        _compat.reshard(b, layout.mesh, spec),
     )
-    if options.spread and columns % layout.ranks:
+    return x
+
+
+def _substitute_any(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Array:
+    """`_substitute`; ``vmap`` over b is more columns, spread where they are many."""
+
+    def call(factor: CholeskyFactor, b: jax.Array) -> tuple[jax.Array, tuple[()]]:
+        return _substitute(factor, b, spread), ()
+
+    def wide_call(factor: CholeskyFactor, b: jax.Array) -> tuple[jax.Array, tuple[()]]:
+        padded = _whole_columns(b, factor.layout) if _is_wide(b, factor.layout) else b
+        x = _substitute_any(factor, padded, _is_wide(b, factor.layout))
+        return _compat.reshard(x, factor.layout.mesh, P())[:, : b.shape[1]], ()
+
+    solve = in_sequence(call) if spread else more_columns(call, wide_call)
+    return solve(factor, b)[0]
+
+
+def _is_wide(b: jax.Array, layout: Layout) -> bool:
+    """Whether there are so many right-hand sides that each device should have its own."""
+    return b.ndim == 2 and b.shape[1] >= 64 * layout.ranks
+
+
+def _whole_columns(b: jax.Array, layout: Layout) -> jax.Array:
+    """`b` with as many columns on each device."""
+    return jnp.pad(b, ((0, 0), (0, -b.shape[1] % layout.ranks)))
+
+
+def _solve_linear(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Array:
+    """A^-1 b as JAX's own linear solve, which knows its derivatives.
+
+    Of the matrix it only uses the tangent, which is that of the factor's storage. So the storage
+    itself stands for A; what is computed with its value is not used, and XLA drops it.
+    """
+    layout = factor.layout
+    kept: CholeskyFactor = jax.tree.map(lax.stop_gradient, factor)
+
+    def matrix_times(x: jax.Array) -> jax.Array:
+        return _compat.linear(product, x)
+
+    def product(x: jax.Array) -> jax.Array:
+        columns = x.reshape(x.shape[0], -1)
+        columns = jnp.pad(columns, ((0, factor.storage.shape[0] - x.shape[0]), (0, 0)))
+        y = hermitian_product(factor.storage, columns, layout, spread)
+        return y[: x.shape[0]].reshape(x.shape)
+
+    x: jax.Array = lax.custom_linear_solve(
+        matrix_times,
+        b,
+        lambda _, b: _substitute_any(kept, b, spread),
+        # of A^T = conj(A)
+        lambda _, b: _substitute_any(kept, b.conj(), spread).conj(),
+    )
+    return x
+
+
+def solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.Array:
+    """`cho_solve` of checked arguments."""
+    if b.size == 0:
+        return b
+    layout = factor.layout
+    if not options.spread:
+        x = _solve_linear(factor, _compat.reshard(b, layout.mesh, P()), False)
+        return split_rows(x, layout) if options.x_by_rows else x
+    columns = b.shape[1]
+    b = _compat.reshard(_whole_columns(b, layout), layout.mesh, layout.columns)
+    x = _solve_linear(factor, b, True)
+    if columns % layout.ranks:
         return _compat.reshard(x, layout.mesh, P())[:, :columns]
     return x
 
 
-_compiled_solve = jax.jit(_solve, static_argnames="options")
+_compiled_solve = jax.jit(solve, static_argnames="options")
 
 
 def _inverse_on(
@@ -335,21 +419,58 @@ def _inverse_on(
     return x
 
 
-def _inverse(factor: CholeskyFactor) -> jax.Array:
-    if factor.storage.size == 0:
-        return factor.storage
+@jax.custom_jvp
+def _inverse_stored(factor: CholeskyFactor) -> jax.Array:
+    """The inverse in storage that the ranks divide."""
     layout = factor.layout
 
+    @in_sequence
     def local(storage: jax.Array, info: jax.Array) -> jax.Array:
         call = functools.partial(_inverse_on, factor=factor)
         x: jax.Array = call_in_seat(call, layout.axes, layout.group_axes, storage, info)
         return x
 
     invert = _compat.shard_map(local, layout.mesh, (layout.rows, P()), layout.rows)
-    return unpadded(invert(factor.storage, factor.info.reshape(1)), factor.rows, layout)
+    x: jax.Array = invert(factor.storage, factor.info.reshape(1))
+    return x
+
+
+@_inverse_stored.defjvp
+def _inverse_jvp(
+    primals: tuple[CholeskyFactor], tangents: tuple[CholeskyFactor]
+) -> tuple[jax.Array, jax.Array]:
+    x = _inverse_stored(*primals)
+    return x, inverse_tangent(x, tangents[0].storage, primals[0].layout)
+
+
+def _inverse(factor: CholeskyFactor) -> jax.Array:
+    if factor.storage.size == 0:
+        return factor.storage
+    return unpadded(_inverse_stored(factor), factor.rows, factor.layout)
 
 
 _compiled_inverse = jax.jit(_inverse)
+
+
+@jax.custom_jvp
+def _logdet(factor: CholeskyFactor) -> jax.Array:
+    return factor.log_determinant
+
+
+@_logdet.defjvp
+def _logdet_jvp(
+    primals: tuple[CholeskyFactor], tangents: tuple[CholeskyFactor]
+) -> tuple[jax.Array, jax.Array]:
+    x = _inverse_stored(*primals)
+    return _logdet(*primals), trace_of_product(x, tangents[0].storage, primals[0].layout)
+
+
+def logdet_of(factor: CholeskyFactor) -> jax.Array:
+    """`CholeskyFactor.logdet`."""
+    return _logdet(factor) if factor.storage.size > 0 else factor.log_determinant
+
+
+_compiled_logdet = jax.jit(logdet_of)
 
 
 def _is_by_columns(b: jax.Array, layout: Layout) -> bool:
@@ -392,8 +513,7 @@ def cho_solve(factor: CholeskyFactor, b: jax.Array) -> jax.Array:
     b = as_array("cho_solve", "b", b)
     check_right_hand_side("cho_solve", factor.storage, b, {factor.order, factor.storage.shape[0]})
     layout = factor.layout
-    wide = b.ndim == 2 and b.shape[1] >= 64 * layout.ranks
-    spread = b.ndim == 2 and (wide or _is_by_columns(b, layout))
+    spread = _is_wide(b, layout) or _is_by_columns(b, layout)
     options = SolveOptions(spread, not spread and is_by_rows(b, layout))
     b = place(b, layout.mesh, P())
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(b)):

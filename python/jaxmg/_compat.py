@@ -39,9 +39,11 @@ def shard_map(
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
     """`x` in another sharding; on Auto axes XLA does it, where ``shard_map`` asks for it."""
-    if any(kind == AxisType.Explicit for kind in mesh.axis_types):
-        return _reshard(x, NamedSharding(mesh, spec))
-    return x
+    if not any(kind == AxisType.Explicit for kind in mesh.axis_types):
+        return x
+    if jax.__version_info__ < (0, 7) and jax.typeof(x).sharding.mesh.empty:
+        return x  # shard_map takes it, and JAX 0.6 could not transpose its way to the mesh
+    return _reshard(x, NamedSharding(mesh, spec))
 
 
 def manual_axes() -> tuple[str, ...]:
@@ -93,3 +95,14 @@ def by_platform(call: Callable[..., Any], with_cuda: bool, *operands: Any) -> An
 def is_traced(x: Any) -> bool:
     """Whether `x` stands for a value that is not known yet."""
     return isinstance(x, jax.core.Tracer)
+
+
+def linear(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """``f(x)`` of a linear `f` with loops in it, such that JAX can transpose it.
+
+    JAX 0.6 can only where the loop is one that ``jvp`` made.
+    """
+    if jax.__version_info__ >= (0, 7):
+        return f(x)
+    y: jax.Array = jax.jvp(f, (jax.numpy.zeros_like(x),), (x,))[1]
+    return y

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -14,6 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 from . import _compat
 from ._arguments import as_array, check_square, check_tile, describe
+from ._derivatives import without_derivatives, without_vmap
+from ._entry import compiled
 from ._layout import AnyMesh, Layout, resolve, take_seat
 
 
@@ -54,14 +55,13 @@ def _cyclic_global(a: jax.Array, layout: Layout, tile: int) -> jax.Array:
     def local(rows: jax.Array) -> jax.Array:
         return _cyclic_local(rows, layout.axes, layout.group_axes, tile)
 
-    move = _compat.shard_map(local, layout.mesh, (layout.rows,), layout.rows)
-    return move(_compat.reshard(a, layout.mesh, layout.rows))
+    def call(a: jax.Array) -> jax.Array:
+        move = _compat.shard_map(local, layout.mesh, (layout.rows,), layout.rows)
+        return move(_compat.reshard(a, layout.mesh, layout.rows))
 
-
-@functools.lru_cache(maxsize=256)
-def _compiled(layout: Layout, tile: int) -> Any:
-    """Our own jit, so that eager calls compile once."""
-    return jax.jit(functools.partial(_cyclic_global, layout=layout, tile=tile))
+    call = without_vmap("cyclic_1d", call, "call it for one matrix after the other, jax.lax.map")
+    call = without_derivatives("cyclic_1d", call, "it is an aid for debugging; differentiate A")
+    return call(a)
 
 
 def cyclic_1d(
@@ -96,6 +96,7 @@ def cyclic_1d(
       TypeError, ValueError: an argument is wrong; raised before any work on devices.
       jax.errors.JaxRuntimeError: a device failed or did not come to the call within
         ``JAXMG_TIMEOUT`` seconds; the next call works.
+      NotImplementedError: under ``grad``, ``jvp`` or ``vmap``.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxmg
@@ -124,7 +125,9 @@ def cyclic_1d(
         )
     if isinstance(layout.mesh, Mesh) and not _compat.is_traced(a):
         a = jax.device_put(a, NamedSharding(layout.mesh, layout.rows))
-    return _compiled(layout, max(1, min(tile, a.shape[0] // layout.ranks)))(a)
+    tile = max(1, min(tile, a.shape[0] // layout.ranks))
+    moved: jax.Array = compiled(_cyclic_global, False, layout=layout, tile=tile)(a)
+    return moved
 
 
 def verify_cyclic(A: jax.Array, A_cyclic: jax.Array, T_A: int) -> None:

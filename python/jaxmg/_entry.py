@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +41,12 @@ def with_extras(
     if return_info:
         results.append(info[0])
     return results[0] if len(results) == 1 else tuple(results)
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(f: Callable[..., Any], donate: bool, **known: Any) -> Any:
+    """Our jit of ``f(a, ..., **known)``, so that eager calls compile once and may donate `a`."""
+    return jax.jit(functools.partial(f, **known), donate_argnums=(0,) if donate else ())
 
 
 class Matrix(NamedTuple):

@@ -37,6 +37,11 @@ class Layout(NamedTuple):
         """The spec of A: rows sharded, columns whole."""
         return P(self.axes if len(self.axes) > 1 else self.axes[0], None)
 
+    @property
+    def columns(self) -> P:
+        """The spec of right-hand sides of which each device has its own."""
+        return P(None, self.rows[0])
+
 
 class Seat(NamedTuple):
     """Which rank of which team a device is, inside a ``shard_map``: operands of every call."""
@@ -183,6 +188,18 @@ def is_by_rows(b: jax.Array, layout: Layout) -> bool:
         and spec[0] in (layout.rows[0], layout.axes)
         and b.shape[0] % layout.ranks == 0
     )
+
+
+def split_rows(x: jax.Array, layout: Layout) -> jax.Array:
+    """A replicated `x` by rows: each device keeps its own."""
+
+    def local(x: jax.Array) -> jax.Array:
+        rows = x.shape[0] // layout.ranks
+        return lax.dynamic_slice_in_dim(x, lax.axis_index(layout.axes) * rows, rows)
+
+    split = _compat.shard_map(local, layout.mesh, (P(),), P(layout.rows[0]))
+    by_rows: jax.Array = split(x)
+    return by_rows
 
 
 def place(x: jax.Array, mesh: AnyMesh, spec: P) -> jax.Array:

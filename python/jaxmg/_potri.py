@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import zero_from_primal
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
 from ._arguments import as_array, check_square
+from ._derivatives import in_sequence, inverse_tangent, without_derivatives
 from ._entry import (
+    compiled,
     global_matrix,
     local_block,
     refuse_axis_name,
@@ -22,6 +25,7 @@ from ._entry import (
     with_extras,
 )
 from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
+from ._products import leading_block, trace_of_product
 
 
 class Options(NamedTuple):
@@ -80,13 +84,13 @@ def _potri_local(
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``, on its rows."""
     call = functools.partial(_potri_on, ranks=lax.axis_size(axes), options=options)
-    out: Outcome = call_in_seat(call, axes, group_axes, a)
+    out: Outcome = in_sequence(lambda a: call_in_seat(call, axes, group_axes, a))(a)
     return out
 
 
-def _potri(a: jax.Array, layout: Layout, options: Options) -> Outcome:
-    if a.size == 0:  # nothing to invert, and XLA refuses a shard_map over nothing
-        return Outcome(a, jnp.zeros(1, np.finfo(a.dtype).dtype), jnp.zeros(1, np.int32))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _potri_stored(a: jax.Array, layout: Layout, options: Options) -> Outcome:
+    """The call on a global array whose rows the ranks divide."""
     by_rows: Any = layout.rows
     everywhere: Any = P()
     invert = _compat.shard_map(
@@ -95,17 +99,25 @@ def _potri(a: jax.Array, layout: Layout, options: Options) -> Outcome:
         (by_rows,),
         Outcome(by_rows, everywhere, everywhere),
     )
-    stored = pad_storage(a, layout)
-    out: Outcome = invert(_compat.reshard(stored, layout.mesh, layout.rows))
+    out: Outcome = invert(_compat.reshard(a, layout.mesh, layout.rows))
+    return out
+
+
+@_potri_stored.defjvp
+def _potri_jvp(
+    layout: Layout, options: Options, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[Outcome, Outcome]:
+    out: Outcome = _potri_stored(*primals, layout, options)
+    x, da = out.inverse, leading_block(*tangents, options.order, layout)
+    dlogdet = trace_of_product(x, da, layout).reshape(1)
+    return out, Outcome(inverse_tangent(x, da, layout), dlogdet, zero_from_primal(out.info))
+
+
+def _potri(a: jax.Array, layout: Layout, options: Options) -> Outcome:
+    if a.size == 0:  # nothing to invert, and XLA refuses a shard_map over nothing
+        return Outcome(a, jnp.zeros(1, np.finfo(a.dtype).dtype), jnp.zeros(1, np.int32))
+    out: Outcome = _potri_stored(pad_storage(a, layout), layout, options)
     return out._replace(inverse=unpadded(out.inverse, a.shape[0], layout))
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(layout: Layout, options: Options, donate: bool) -> Any:
-    return jax.jit(
-        functools.partial(_potri, layout=layout, options=options),
-        donate_argnums=(0,) if donate else (),
-    )
 
 
 def potri(
@@ -168,8 +180,9 @@ def potri(
     a, layout = matrix.a, matrix.layout
     # Padded storage is ours: it need not be copied once more.
     options = Options(matrix.order, matrix.tile, donate or not matrix.is_divided)
+    donate = donate and not _compat.is_traced(a)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
-        out: Outcome = _compiled(layout, options, donate)(a)
+        out: Outcome = compiled(_potri, donate, layout=layout, options=options)(a)
     return with_extras(out.inverse, out.logdet, out.info, return_logdet, return_status, return_info)
 
 
@@ -218,7 +231,12 @@ def potri_shardmap_ctx(
         )
     block = local_block(routine, a, T_A, axis_name, n)
     options = Options(block.order, block.tile, in_place=False)
-    out = _potri_local(block.a, block.axes, block.group_axes, options)
+    call = functools.partial(
+        _potri_local, axes=block.axes, group_axes=block.group_axes, options=options
+    )
+    out: Outcome = without_derivatives(routine, call, "differentiate potri, outside the shard_map")(
+        block.a
+    )
     return out.inverse, status_of(out.info)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.sharding import PartitionSpec as P
 
-from . import _compat, _library
+from . import _cho_factor, _compat, _library
 from ._arguments import as_array, check_right_hand_side
+from ._derivatives import more_columns, without_derivatives
 from ._entry import (
+    compiled,
     global_matrix,
     local_block,
     refuse_axis_name,
@@ -31,10 +35,12 @@ class Options(NamedTuple):
     tile: int | None = None
     in_place: bool = False
     x_by_rows: bool = False
+    with_logdet: bool = True
+    with_work: bool = False
 
 
 class Outcome(NamedTuple):
-    """Results of a call; `work` is A's storage where it was factored in place, else empty."""
+    """Results of a call; `work` is A's storage if it is asked for, else empty."""
 
     x: jax.Array
     logdet: jax.Array
@@ -46,9 +52,14 @@ def _potrs_local(
     a: jax.Array, b: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``: `a` its rows, `b` all right-hand sides."""
-    call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
-    out: Outcome = call_in_seat(call, axes, group_axes, a, _not_empty(a, b))
-    return out if b.size > 0 else out._replace(x=b)
+    foreign_call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
+
+    def call(a: jax.Array, b: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        out: Outcome = call_in_seat(foreign_call, axes, group_axes, a, _not_empty(a, b))
+        return out.x if b.size > 0 else b, out[1:]
+
+    x, rest = more_columns(call)(a, b)
+    return Outcome(x, *rest)
 
 
 def _not_empty(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -117,13 +128,16 @@ def _potrs_global(a: jax.Array, b: jax.Array, layout: Layout, options: Options) 
         (by_rows, everywhere),
         Outcome(x_spec, everywhere, everywhere, by_rows),
     )
-    return solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
+    out = solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
+    return out if options.with_work else out._replace(work=_no_work(a))
 
 
-def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
-    if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
-        real = np.finfo(a.dtype).dtype
-        return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
+def _no_work(a: jax.Array) -> jax.Array:
+    return jnp.zeros((0, 0), a.dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _potrs(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
     a = pad_storage(a, layout)
     if b.size == 0:
         whole = options._replace(x_by_rows=False)
@@ -131,14 +145,38 @@ def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outc
     return _potrs_global(a, b, layout, options)
 
 
-@functools.lru_cache(maxsize=256)
-def _compiled(layout: Layout, options: Options, donate: bool) -> Any:
-    """Our own jit, so that eager calls compile once. Donation needs it too: XLA aliases a donated
-    A only with a result of A's shape, `work`, which the caller of this drops."""
-    return jax.jit(
-        functools.partial(_solve, layout=layout, options=options),
-        donate_argnums=(0,) if donate else (),
+def _by_kept_factor(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
+    """`_potrs` with a factor that its derivatives can use."""
+    how = _cho_factor.factor_options(a, layout, options.order, options.tile, options.in_place)
+    factor = _cho_factor.factor(a, layout, how)
+    x = _cho_factor.solve(factor, b, _cho_factor.SolveOptions(False, options.x_by_rows))
+    logdet = _cho_factor.logdet_of(factor) if options.with_logdet else factor.log_determinant
+    work = lax.stop_gradient(factor.storage) if options.with_work else _no_work(a)
+    return Outcome(x, logdet.reshape(1), factor.info.reshape(1), work)
+
+
+@functools.partial(_potrs.defjvp, symbolic_zeros=True)
+def _potrs_jvp(
+    layout: Layout, options: Options, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Outcome, Outcome]:
+    """One factorisation, kept, for what is computed and all its derivatives."""
+    moves = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
+
+    def f(*moving: jax.Array) -> Outcome:
+        given = iter(moving)
+        a, b = (next(given) if m else x for m, x in zip(moves, primals, strict=True))
+        return _by_kept_factor(a, b, layout, options)
+
+    return jax.jvp(
+        f, tuple(itertools.compress(primals, moves)), tuple(itertools.compress(tangents, moves))
     )
+
+
+def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
+    if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
+        real = np.finfo(a.dtype).dtype
+        return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
+    return _potrs(a, b, layout, options)
 
 
 def potrs(
@@ -160,7 +198,7 @@ def potrs(
 
     Factors :math:`A = U^H U` (LAPACK ``potrf``, ``potrs``): ``n**3 / 3 + 2 * n**2 * k`` flops,
     times 4 for complex dtypes. Works eagerly, under ``jit`` and inside ``scan``, ``fori_loop`` and
-    ``cond``; has neither derivatives nor ``vmap`` yet.
+    ``cond``, under ``grad``, ``jvp`` and ``vmap``.
 
     Args:
       a: ``(N, N)`` float32, float64, complex64 or complex128. Only its upper triangle is read. Rows
@@ -205,7 +243,19 @@ def potrs(
     """
     del pad
     refuse_local_blocks("potrs", "call potrs_shardmap_ctx(a, b, T_A) there")
-    out = _call("potrs", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=donate, donate=donate)
+    out = _call(
+        "potrs",
+        a,
+        b,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        in_place=donate,
+        with_logdet=return_logdet,
+        with_work=False,
+    )
     return with_extras(out.x, out.logdet, out.info, return_logdet, return_status, return_info)
 
 
@@ -220,17 +270,28 @@ def _call(
     n: Any,
     *,
     in_place: bool,
-    donate: bool,
+    with_logdet: bool,
+    with_work: bool,
 ) -> Outcome:
     """Checks the arguments of a global form, finds its layout and runs it."""
     matrix = global_matrix(routine, a, T_A, mesh, in_specs, matrix_specs, n)
     a, layout = matrix.a, matrix.layout
     b = as_array(routine, "b", b)
     check_right_hand_side(routine, a, b, {matrix.order, a.shape[0]})
-    options = Options(matrix.order, matrix.tile, in_place, is_by_rows(b, layout))
+    traced = _compat.is_traced(a) or _compat.is_traced(b)
+    # XLA aliases a donated A only with a result of A's shape.
+    donate = in_place and not with_work and not traced
+    options = Options(
+        matrix.order,
+        matrix.tile,
+        in_place,
+        is_by_rows(b, layout),
+        with_logdet,
+        with_work or donate,
+    )
     b = place(b, layout.mesh, P())
-    with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a) or _compat.is_traced(b)):
-        return _compiled(layout, options, donate)(a, b)
+    with _compat.foreign_context_left(layout.mesh, traced):
+        return compiled(_solve, donate, layout=layout, options=options)(a, b)
 
 
 def potrs_jit_ctx(
@@ -273,7 +334,17 @@ def potrs_jit_ctx(
     """
     del pad
     out = _call(
-        "potrs_jit_ctx", a, b, T_A, mesh, in_specs, matrix_specs, n, in_place=True, donate=False
+        "potrs_jit_ctx",
+        a,
+        b,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        in_place=True,
+        with_logdet=return_logdet,
+        with_work=True,
     )
     logdet = (out.logdet[0],) if return_logdet else ()
     return (out.work, out.x, *logdet, status_of(out.info)[0])
@@ -347,6 +418,11 @@ def potrs_shardmap_ctx(
     b = as_array(routine, "b", b)
     check_right_hand_side(routine, block.a, b, {block.order, block.a.shape[1]})
     options = Options(block.order, block.tile)
-    out = _potrs_local(block.a, b, block.axes, block.group_axes, options)
+    call = functools.partial(
+        _potrs_local, axes=block.axes, group_axes=block.group_axes, options=options
+    )
+    out: Outcome = without_derivatives(routine, call, "differentiate potrs, outside the shard_map")(
+        block.a, b
+    )
     logdet = (out.logdet,) if return_logdet else ()
     return (out.x, *logdet, status_of(out.info))
