@@ -6,10 +6,9 @@ With A Hermitian, S = (dA + dA^H) / 2, and X = A^-1:
     log det A        Re tr(X dA)
     X                -X S X
 
-So A's cotangents are Hermitian: -(y x^H + x y^H) / 2, where y = A^-1 g for a cotangent g of x; g X;
-and -X G X with the Hermitian part G of X's cotangent. They are those of functions of a Hermitian
-matrix, as with ``lax.linalg.cholesky``, though one triangle is read, and are sharded as A is. The
-formulas are made of routines that have rules, so that they hold for all orders.
+So gradients with respect to A are Hermitian, as with ``lax.linalg.cholesky``, though one triangle
+is read, and they are spread as A is. The formulas are made of routines that have rules themselves,
+and hold for all orders. docs/design.md has what they cost.
 """
 
 from __future__ import annotations

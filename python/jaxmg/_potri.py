@@ -142,6 +142,9 @@ def potri(
     matters for a matrix with nearly singular leading blocks, such as the kernel matrix of sorted
     points, ``cho_factor(a).inverse()`` has a small one always.
 
+    Has derivatives of any order, dX = -X S X with S = (dA + dA^H) / 2: 4 n^3 flops more, shared by
+    the devices, and no other inverse. ``vmap`` is one call after the other.
+
     Args:
       a: ``(N, N)`` float32, float64, complex64 or complex128, of which the upper triangle is read.
         As in `potrs`.
@@ -210,6 +213,7 @@ def potri_shardmap_ctx(
 
     Raises:
       TypeError, ValueError: as in `potri`.
+      NotImplementedError: it is differentiated inside the ``shard_map``; `potri` can be.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxmg

@@ -198,7 +198,16 @@ def potrs(
 
     Factors :math:`A = U^H U` (LAPACK ``potrf``, ``potrs``): ``n**3 / 3 + 2 * n**2 * k`` flops,
     times 4 for complex dtypes. Works eagerly, under ``jit`` and inside ``scan``, ``fori_loop`` and
-    ``cond``, under ``grad``, ``jvp`` and ``vmap``.
+    ``cond``.
+
+    Has derivatives of any order: with :math:`S = (dA + dA^H) / 2`,
+
+    .. math:: dx = A^{-1} (db - S x), \qquad d \log\det A = \mathrm{Re}\,\mathrm{tr}(A^{-1} dA),
+
+    so that gradients with respect to A are Hermitian, and spread as A is. A value and its gradient
+    take one factorisation, one more solve with its factor for each derivative of ``x``, and the
+    inverse, ``2 * n**3 / 3`` flops, for that of ``logdet``; ``status`` and ``info`` have none.
+    ``vmap`` over `b` is more columns of one call, over `a` one call after the other.
 
     Args:
       a: ``(N, N)`` float32, float64, complex64 or complex128. Only its upper triangle is read. Rows
@@ -215,7 +224,8 @@ def potrs(
       return_logdet: also return :math:`\log\det A`.
       pad: taken for compatibility; no size needs padding.
       matrix_specs: another name of `in_specs`.
-      donate: factor in the storage of `a`, which is then deleted, instead of in a copy.
+      donate: factor in the storage of `a`, which is then deleted, instead of in a copy. Under a
+        transformation the outermost ``jit`` is what donates.
       n: the true order, if `a` is padded storage. Rows and columns from `n` on are never read.
       return_info: also return the info.
 
@@ -240,6 +250,9 @@ def potrs(
       >>> x = jaxmg.potrs(a, jnp.ones(16), mesh=mesh, in_specs=P("x", None))
       >>> print(x[:4])
       [1.   0.25 1.   0.25]
+      >>> f = lambda a: jaxmg.potrs(a, jnp.ones(16), return_logdet=True)[1]
+      >>> print(jax.device_get(jax.jit(jax.grad(f))(a))[0, :2])
+      [1. 0.]
     """
     del pad
     refuse_local_blocks("potrs", "call potrs_shardmap_ctx(a, b, T_A) there")
@@ -384,6 +397,7 @@ def potrs_shardmap_ctx(
 
     Raises:
       TypeError, ValueError: as in `potrs`.
+      NotImplementedError: it is differentiated inside the ``shard_map``; `potrs` can be.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxmg
