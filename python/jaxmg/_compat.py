@@ -39,11 +39,14 @@ def shard_map(
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
     """`x` in another sharding; on Auto axes XLA does it, where ``shard_map`` asks for it."""
-    if not any(kind == AxisType.Explicit for kind in mesh.axis_types):
-        return x
     if jax.__version_info__ < (0, 7) and jax.typeof(x).sharding.mesh.empty:
-        return x  # shard_map takes it, and JAX 0.6 could not transpose its way to the mesh
-    return _reshard(x, NamedSharding(mesh, spec))
+        # JAX 0.6 could not transpose a reshard from no mesh, and takes the types of a value and its
+        # tangent to differ where one of them comes from no mesh.
+        on_mesh: jax.Array = shard_map(lambda x: x, mesh, (spec,), spec)(x)
+        return on_mesh
+    if any(kind == AxisType.Explicit for kind in mesh.axis_types):
+        return _reshard(x, NamedSharding(mesh, spec))
+    return x
 
 
 def manual_axes() -> tuple[str, ...]:

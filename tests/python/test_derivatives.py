@@ -158,6 +158,21 @@ def test_gradients(form, rows, dtype, axis_type):
     assert not np.any(da[n:]) and not np.any(da[:, n:])
 
 
+@pytest.mark.parametrize("form", [by_factor, by_potri], ids=lambda form: form.__name__)
+def test_tangents_are_not_read_beyond_the_true_order(form, mesh):
+    n = 2 * DEVICES - 1
+    a, d = well_conditioned(n, np.float64), spd(n, np.float64, 1)
+    b = random_matrix(n, 2, np.float64, 2)
+    storage, tangent = (by_rows(np.pad(x, (0, 1), constant_values=np.nan), mesh) for x in (a, d))
+
+    def directional(f, *operands):
+        return jax.jit(lambda a, d: jax.jvp(f, (a,), (d,)))(*operands)
+
+    found = directional(lambda a: form(a, b, n=n, mesh=mesh), storage, tangent)
+    wanted = directional(lambda a: FORMS[form](a, b), a, d)
+    assert np.allclose(found, wanted)
+
+
 @pytest.mark.parametrize("order", ["eager", "jit"])
 def test_likelihood_of_a_gaussian_process(dtype, order, mesh):
     """b^H A^-1 b + log det A has the gradient A^-1 - x x^H, in JAX's convention its conjugate."""

@@ -359,8 +359,3 @@ def test_devices_without_an_engine(mesh, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(RuntimeError, match=r"cyclic_1d: .*got platform 'tpu'; jaxmg has no engine"):
         _library.check_platform("cyclic_1d", "tpu")
-
-
-def test_a_differentiated_call_is_refused(mesh):
-    with pytest.raises(Exception, match=r"potrs"):
-        jax.grad(lambda b: jaxmg.potrs(A, b, T, mesh, SPEC).sum())(jnp.asarray(B))
