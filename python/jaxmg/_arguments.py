@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SUPPORTED = ("float32", "float64", "complex64", "complex128")
+_SUPPORTED = frozenset(map(np.dtype, SUPPORTED))
 
 
 def describe(x: Any) -> str:
@@ -30,7 +31,7 @@ def as_array(routine: str, name: str, x: Any) -> jax.Array:
             f"{routine}: {name}: expected a JAX or NumPy array, got {type(x).__name__}; "
             f"pass jnp.asarray({name})"
         )
-    if x.dtype.name not in SUPPORTED:
+    if x.dtype not in _SUPPORTED:
         raise TypeError(
             f"{routine}: {name}: supports float32, float64, complex64 and complex128, got "
             f"{x.dtype.name}; convert it first, {name}.astype(jnp.float32)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -143,8 +144,13 @@ def resolve(
 def _check_devices(routine: str, mesh: AnyMesh) -> None:
     """Raises RuntimeError if the mesh's devices are known and there is no engine for them."""
     if isinstance(mesh, Mesh):
-        for platform in sorted({device.platform for device in mesh.devices.flat}):
+        for platform in _platforms(mesh):
             _library.check_platform(routine, platform)
+
+
+@functools.lru_cache(maxsize=64)
+def _platforms(mesh: Mesh) -> list[str]:
+    return sorted({device.platform for device in mesh.devices.flat})
 
 
 def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> None:
