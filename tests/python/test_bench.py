@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -190,11 +191,30 @@ def test_series_take_turns(suite_of, monkeypatch):
 
     monkeypatch.setattr(ROUTINES["potrs"], "prepare", recorded("a", ROUTINES["potrs"].prepare))
     monkeypatch.setitem(BASELINES, "scipy", recorded("b", BASELINES["scipy"]))
+    monkeypatch.setattr("jaxmg.bench.runner.SHORTEST_TURN", 0)
     one_case(suite_of, baselines=["scipy"], warmups=2, repeats=4)
     assert "".join(turns) == "aabb" + "ab" + "ba" + "ab" + "ba"
 
 
+def test_short_runs_are_repeated_within_a_turn(suite_of, monkeypatch):
+    def sleeps(case, problem):
+        def turn():
+            turns.append(None)
+            time.sleep(0.01)
+            return np.linalg.solve(problem.a, problem.b)
+
+        return turn
+
+    turns = []
+    monkeypatch.setitem(BASELINES, "scipy", sleeps)
+    _, row = one_case(suite_of, baselines=["scipy"], warmups=1, repeats=2)
+    assert 9 <= len(turns) <= 15  # three turns of 50 ms
+    assert all(0.01 < seconds < 0.03 for seconds in row["seconds"])
+
+
 def test_what_fails_becomes_a_row(suite_of, monkeypatch):
+    monkeypatch.setattr("jaxmg.bench.runner.SHORTEST_TURN", 0)
+
     def cannot(case, problem):
         raise NotImplementedError("not for this case")
 
@@ -631,6 +651,7 @@ def test_suite_of_two_gpus():
     assert runs["cusolver_mg", "float64"].orders == (16384, 32768, 65536)
     assert {c.n for c in suite.cases if c.routine == "potrf"} == {32768, 65536}
     assert {dtype for series, dtype in runs if series == "gemm"} == dtypes
-    against_jax = {(c.dtype, c.n) for c in suite.cases if c.baselines == ("jax",)}
+    assert all(case.donate for case in suite.cases)
+    small = load_suite(SUITES / "cuda-2-small.yaml")
+    against_jax = {(c.dtype, c.n) for c in small.cases if c.baselines == ("jax",)}
     assert against_jax == {(d, 2**k) for d in dtypes for k in range(9, 14)}
-    assert all(case.donate == (case.n > 8192) for case in suite.cases)
