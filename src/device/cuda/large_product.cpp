@@ -6,8 +6,8 @@
 namespace jaxmg::cuda {
 namespace {
 
-// With fewer rows its 128 x 128 tiles leave processors idle at the end of each product, and those of
-// the critical path wait longer for a place: n = 16384 took 3 % longer.
+// With fewer rows its 128 x 128 tiles leave processors idle at the end of each product, and those
+// of the critical path wait longer for a place: n = 16384 took 3 % longer.
 constexpr index_t least_rows = 16384, least_cols = 512, least_inner = 512;
 
 /// What cuBLAS is told of a product.
