@@ -78,30 +78,38 @@ def multiply(a: jax.Array, b: jax.Array, layout: Layout) -> jax.Array:
 def hermitian_product(a: jax.Array, x: jax.Array, layout: Layout, by_columns: bool) -> jax.Array:
     """(A + A^H) x / 2 without a transposed A: 4 n^2 flops a column.
 
-    `x` and the result are of shape (n, k) and replicated, or sharded by columns, which then come
-    one device's after the other.
+    `x` and the result are of shape (n, k) and replicated, or sharded by columns.
     """
 
-    def product(rows: jax.Array, x: jax.Array) -> jax.Array:
+    def share(rows: jax.Array, x: jax.Array) -> jax.Array:
+        """What this device's rows of A add to (A + A^H) x."""
         first = lax.axis_index(layout.axes) * rows.shape[0]
         mine = lax.dynamic_slice_in_dim(x, first, rows.shape[0])
         y = _matmul(rows.T, mine.conj()).conj()
         y_mine = lax.dynamic_slice_in_dim(y, first, rows.shape[0]) + _matmul(rows, x)
-        y = lax.dynamic_update_slice_in_dim(y, y_mine, first, 0)
-        return lax.psum(y, layout.axes) / 2
+        return lax.dynamic_update_slice_in_dim(y, y_mine, first, 0)
 
-    def one_after_the_other(rows: jax.Array, x: jax.Array) -> jax.Array:
-        me = lax.axis_index(layout.axes)
+    def together(rows: jax.Array, x: jax.Array) -> jax.Array:
+        return lax.psum(share(rows, x), layout.axes) / 2
 
-        @jax.checkpoint
-        def turn(y: jax.Array, owner: jax.Array) -> tuple[jax.Array, None]:
-            theirs = lax.psum(jnp.where(me == owner, x, 0), layout.axes)
-            return jnp.where(me == owner, product(rows, theirs), y), None
+    def in_turns(rows: jax.Array, x: jax.Array) -> jax.Array:
+        """Each device's columns visit all others. No loop for XLA: what JAX makes of a sum over
+        devices within one, XLA for GPUs (jax 0.11.2) moves out of it, and gets it wrong."""
+        y = jnp.zeros_like(x)
+        for shift in range(layout.ranks):
+            x, y = lax.optimization_barrier((x, y))  # one turn's blocks at a time
+            y = y + visit(rows, x, shift)
+        return y / 2
 
-        return lax.scan(turn, jnp.zeros_like(x), jnp.arange(layout.ranks))[0]
+    @functools.partial(jax.checkpoint, static_argnums=2)
+    def visit(rows: jax.Array, x: jax.Array, shift: int) -> jax.Array:
+        there = [(p, (p + shift) % layout.ranks) for p in range(layout.ranks)]
+        back = [(to, p) for p, to in there]
+        theirs = lax.ppermute(x, layout.axes, there)
+        return lax.ppermute(share(rows, theirs), layout.axes, back)
 
     spec = layout.columns if by_columns else P()
-    local = one_after_the_other if by_columns else product
+    local = in_turns if by_columns else together
     spread: Any = _compat.shard_map(local, layout.mesh, (layout.rows, spec), spec)
     y: jax.Array = spread(
         _compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(x, layout.mesh, spec)

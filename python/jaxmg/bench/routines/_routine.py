@@ -61,8 +61,8 @@ class Routine(abc.ABC):
         """Floating-point operations of the case by the usual count, complex ones as four."""
 
     @abc.abstractmethod
-    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        """Calls jaxmg once on `a`, the problem's or, if it is donated, a copy."""
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        """Calls jaxmg once; `a` is the problem's or, if it is donated, a copy."""
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Makes the operands: of a positive definite system."""
@@ -70,14 +70,18 @@ class Routine(abc.ABC):
         return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh))
 
     def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
-        """What is timed: runs jaxmg once and returns the results when they are there."""
+        """What is timed: runs jaxmg once and returns the results when they are there.
 
-        def run(a: jax.Array) -> Any:
-            return jax.block_until_ready(self.run(case, problem, a))
-
+        Under ``jit``, as in a user's program, and as the baselines of JAX; eagerly if A is donated.
+        """
+        call = functools.partial(self.run, case, problem.mesh)
         if case.donate:
-            return Consuming(lambda: jax.block_until_ready(problem.a.copy()), run)
-        return lambda: run(problem.a)
+            return Consuming(
+                lambda: jax.block_until_ready(problem.a.copy()),
+                lambda a: jax.block_until_ready(call(a, problem.b)),
+            )
+        compiled = jax.jit(call)
+        return lambda: jax.block_until_ready(compiled(problem.a, problem.b))
 
     @abc.abstractmethod
     def residual(self, case: Case, problem: Problem, result: Any) -> float:

@@ -31,11 +31,12 @@ class ChoSolve(Routine):
 
     def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
         factor = jaxmg.cho_factor(problem.a, case.tile, problem.mesh, P("x", None))
-        return lambda: jax.block_until_ready(factor.solve(problem.b))
+        solve = jax.jit(jaxmg.cho_solve)
+        return lambda: jax.block_until_ready(solve(factor, problem.b))
 
-    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        factor = jaxmg.cho_factor(a, case.tile, problem.mesh, P("x", None), donate=case.donate)
-        return factor.solve(problem.b)
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        factor = jaxmg.cho_factor(a, case.tile, mesh, P("x", None), donate=case.donate)
+        return factor.solve(b)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return solve_residual(problem, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import jaxmg
@@ -19,8 +20,8 @@ class Potrf(Routine):
     def flops(self, case: Case) -> float:
         return potrf_flops(case.dtype, case.n)
 
-    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        return jaxmg.cho_factor(a, case.tile, problem.mesh, P("x", None), donate=case.donate)
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        return jaxmg.cho_factor(a, case.tile, mesh, P("x", None), donate=case.donate)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         """Of what is solved with the factor."""

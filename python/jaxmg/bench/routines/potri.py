@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import jaxmg
@@ -21,8 +22,8 @@ class Potri(Routine):
     def flops(self, case: Case) -> float:
         return potri_flops(case.dtype, case.n)
 
-    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        return jaxmg.potri(a, case.tile, problem.mesh, P("x", None), donate=case.donate)
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        return jaxmg.potri(a, case.tile, mesh, P("x", None), donate=case.donate)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return inverse_residual(problem, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import jaxmg
@@ -22,9 +23,8 @@ class Potrs(Routine):
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)
 
-    def run(self, case: Case, problem: Problem, a: jax.Array) -> Any:
-        b = problem.b
-        return jaxmg.potrs(a, b, case.tile, problem.mesh, P("x", None), donate=case.donate)
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        return jaxmg.potrs(a, b, case.tile, mesh, P("x", None), donate=case.donate)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return solve_residual(problem, result)
