@@ -79,6 +79,7 @@ def _give_blas(library: ctypes.CDLL) -> None:
             "trsm",
             "potrf",
             "trtri",
+            "steqr",
         )
     ]
     if len(names) != library.jaxmg_blas_entries():

@@ -34,6 +34,25 @@ struct Cpu {
   }
 };
 
+/// CPU ranks on a backend that is not the library's own.
+template <class B>
+void run_cpu_ranks(const Setting& setting, const RankProgram<B>& program) {
+  TeamCall<B> call(setting.ranks, {setting.reads_peers_directly, std::chrono::seconds(60)});
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(setting.ranks));
+  std::vector<std::thread> threads;
+  cpu::set_permits(2);
+  for (int p = 0; p < setting.ranks; ++p) {
+    threads.emplace_back([&, p] {
+      cpu::Device device;
+      failures[static_cast<std::size_t>(p)] = run_rank<B>(call, p, device, program);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
 /// CPU ranks that do what GPUs do where a backend has a choice.
 struct Substituting : Cpu {
   struct Backend : cpu::Backend {
@@ -43,20 +62,7 @@ struct Substituting : Cpu {
   static constexpr const char* name = "Substituting";
 
   static void run(const Setting& setting, const RankProgram<Backend>& program) {
-    TeamCall<Backend> call(setting.ranks, {setting.reads_peers_directly, std::chrono::seconds(60)});
-    std::vector<std::exception_ptr> failures(static_cast<std::size_t>(setting.ranks));
-    std::vector<std::thread> threads;
-    cpu::set_permits(2);
-    for (int p = 0; p < setting.ranks; ++p) {
-      threads.emplace_back([&, p] {
-        cpu::Device device;
-        failures[static_cast<std::size_t>(p)] = run_rank<Backend>(call, p, device, program);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    for (const std::exception_ptr& failure : failures) {
-      if (failure) std::rethrow_exception(failure);
-    }
+    run_cpu_ranks<Backend>(setting, program);
   }
 };
 

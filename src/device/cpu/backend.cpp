@@ -300,6 +300,7 @@ JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
 template void Backend::copy(Queue&, MatrixView<const std::int32_t>, MatrixView<std::int32_t>);
+template void Backend::copy(Queue&, MatrixView<const SecularRoot>, MatrixView<SecularRoot>);
 template void Backend::fill(Queue&, std::int32_t, MatrixView<std::int32_t>);
 template void Backend::round_to(Queue&, const double*, float*);
 template void Backend::round_to(Queue&, const double*, double*);

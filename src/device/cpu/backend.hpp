@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/contract.hpp"
+#include "device/contract_tridiagonal.hpp"
 #include "device/cpu/queue.hpp"
 
 namespace jaxmg::cpu {
@@ -52,8 +53,36 @@ struct Backend {
   static void total(Queue& queue, const double* sums, int count, double* out);
   template <class R>
   static void round_to(Queue& queue, const double* sum, R* rounded);
+
+  // The tridiagonal eigensolver: contract_tridiagonal.hpp.
+  template <class X>
+  static void download(Queue& queue, const X* src, index_t count, X* host);
+  template <class X>
+  static void upload(Queue& queue, std::vector<X> host, X* dst);
+  template <class R>
+  static void solve_leaves(Queue& queue, const index_t* borders, index_t count, double* d,
+                           double* e, MatrixView<R> Q, std::int32_t* info);
+  template <class R>
+  static void rotate_columns(Queue& queue, const Rotation* rotations, index_t count,
+                             MatrixView<R> Q);
+  template <class R>
+  static void gather_columns(Queue& queue, MatrixView<const R> src, const index_t* columns,
+                             MatrixView<R> dst);
+  static void solve_secular(Queue& queue, const SecularEquation& equation, index_t first,
+                            index_t last, SecularRoot* roots, std::int32_t* info);
+  static void refine_weights(Queue& queue, const SecularEquation& equation,
+                             const SecularRoot* roots, index_t first, index_t last,
+                             double* weights);
+  template <class R>
+  static void secular_vectors(Queue& queue, const SecularEquation& equation,
+                              const SecularRoot* roots, const index_t* rows, index_t first,
+                              double* values, MatrixView<R> S);
+  template <class R>
+  static void bisect(Queue& queue, const R* d, const R* e, index_t n, index_t first, index_t last,
+                     R* w, std::int32_t* info);
 };
 
 static_assert(jaxmg::Backend<Backend>);
+static_assert(jaxmg::TridiagonalBackend<Backend>);
 
 }  // namespace jaxmg::cpu

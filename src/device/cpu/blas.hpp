@@ -27,6 +27,7 @@ struct Blas {
                     const T*, const T*, const I*, T*, const I*);
   using Potrf = void(const char*, const I*, T*, const I*, I*);
   using Trtri = void(const char*, const char*, const I*, T*, const I*, I*);
+  using Steqr = void(const char*, const I*, R*, R*, T*, const I*, R*, I*);
 
   Gemm* gemm;
   Gemv* gemv;
@@ -34,6 +35,7 @@ struct Blas {
   Trsm* trsm;
   Potrf* potrf;
   Trtri* trtri;
+  Steqr* steqr;
 };
 
 struct BlasTable {

@@ -25,17 +25,19 @@ using z = std::complex<double>;
   extern "C" Blas<t>::Herk JAXMG_SYMBOL(t##herk_name); \
   extern "C" Blas<t>::Trsm JAXMG_SYMBOL(t##trsm);      \
   extern "C" Blas<t>::Potrf JAXMG_SYMBOL(t##potrf);    \
-  extern "C" Blas<t>::Trtri JAXMG_SYMBOL(t##trtri);
+  extern "C" Blas<t>::Trtri JAXMG_SYMBOL(t##trtri);    \
+  extern "C" Blas<t>::Steqr JAXMG_SYMBOL(t##steqr);
 JAXMG_DECLARE(s, syrk)
 JAXMG_DECLARE(d, syrk)
 JAXMG_DECLARE(c, herk)
 JAXMG_DECLARE(z, herk)
 #undef JAXMG_DECLARE
 
-#define JAXMG_TABLE(t, herk_name)                                             \
-  {                                                                           \
-    JAXMG_SYMBOL(t##gemm), JAXMG_SYMBOL(t##gemv), JAXMG_SYMBOL(t##herk_name), \
-        JAXMG_SYMBOL(t##trsm), JAXMG_SYMBOL(t##potrf), JAXMG_SYMBOL(t##trtri) \
+#define JAXMG_TABLE(t, herk_name)                                              \
+  {                                                                            \
+    JAXMG_SYMBOL(t##gemm), JAXMG_SYMBOL(t##gemv), JAXMG_SYMBOL(t##herk_name),  \
+        JAXMG_SYMBOL(t##trsm), JAXMG_SYMBOL(t##potrf), JAXMG_SYMBOL(t##trtri), \
+        JAXMG_SYMBOL(t##steqr)                                                 \
   }
 
 namespace {
