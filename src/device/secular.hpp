@@ -1,5 +1,5 @@
 // The secular equation of divide and conquer: one root of it, as one thread of a device finds it.
-// Plain loops over plain arrays, so that every backend can use the same text.
+// Plain loops over plain arrays.
 #pragma once
 
 #include <cmath>
@@ -166,7 +166,7 @@ inline bool find_root(const SecularEquation& equation, index_t j, SecularRoot& r
     size_before = std::abs(value.f);
     width_before = offsets.width();
     if (slow || !offsets.holds(next)) next = offsets.middle();
-    if (!offsets.holds(next)) return true;
+    if (!offsets.holds(next)) return std::isfinite(value.f);
     at.offset = next;
   }
   return false;

@@ -1,8 +1,8 @@
-// Eigenvalues of a symmetric tridiagonal matrix by bisection, one as one thread of a device finds
-// it. Plain loops over plain arrays, so that every backend can use the same text.
+// Eigenvalues of a symmetric tridiagonal matrix by bisection, as one thread of a device finds some.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -29,25 +29,49 @@ class SturmSequence {
 
   bool finite() const { return finite_; }
 
-  /// Eigenvalue j, counted from 0 in ascending order, of a finite matrix; n + O(1) flops and n
-  /// divisions a bisection, 2 + log2(1 / eps) bisections. The error is within a unit of R's
-  /// precision at the largest eigenvalue and that of the counts, a few units of double's.
+  /// w[l] := eigenvalue first + l, counted from 0 in ascending order, for l < count <= lanes, of a
+  /// finite matrix. A bisection costs n pivots, each a division and 5 flops, and there are
+  /// 2 + log2(1 / eps) of them. The error is within a unit of R's precision at the largest
+  /// eigenvalue and that of the counts, a few units of double's.
   ///
-  /// For any two eigenvalues the same points are tried until the counts tell them apart. So
-  /// whatever the rounding errors, results ascend, also where different devices find them.
-  R eigenvalue(index_t j) const {
-    double low = low_, high = high_;
+  /// `lanes` eigenvalues are sought side by side where a processor's divisions overlap: a chain of
+  /// pivots alone is bound by their latency. Every lane tries the same points until the counts tell
+  /// it apart from the others. So whatever the rounding errors, results ascend, also where
+  /// different devices find them, and do not depend on `lanes`.
+  template <int lanes>
+  void eigenvalues(index_t first, index_t count, R* w) const {
+    Lanes<lanes> low, high, middle;
+    low.fill(low_);
+    high.fill(high_);
     const double enough =
-        std::numeric_limits<R>::epsilon() / 2 * std::max(std::abs(low), std::abs(high));
-    while (high - low > enough) {
-      const double middle = low + (high - low) / 2;
-      if (middle <= low || middle >= high) break;
-      (count_below(middle) > j ? high : low) = middle;
+        std::numeric_limits<R>::epsilon() / 2 * std::max(std::abs(low_), std::abs(high_));
+    // Also where the precision leaves nothing between the ends.
+    const auto is_open = [&](std::size_t l) {
+      return high[l] - low[l] > enough && low[l] < middle[l] && middle[l] < high[l];
+    };
+    while (true) {
+      bool open = false;
+      for (std::size_t l = 0; l < lanes; ++l) {
+        middle[l] = low[l] + (high[l] - low[l]) / 2;
+        open = open || is_open(l);
+      }
+      if (!open) break;
+      const Lanes<lanes> below = count_below<lanes>(middle);
+      for (std::size_t l = 0; l < lanes; ++l) {
+        if (!is_open(l)) continue;
+        const bool is_below = below[l] > static_cast<double>(first + static_cast<index_t>(l));
+        (is_below ? high : low)[l] = middle[l];
+      }
     }
-    return static_cast<R>(std::ldexp(low + (high - low) / 2, exponent_));
+    for (index_t l = 0; l < count; ++l) {
+      w[l] = static_cast<R>(std::ldexp(middle[static_cast<std::size_t>(l)], exponent_));
+    }
   }
 
  private:
+  template <int lanes>
+  using Lanes = std::array<double, static_cast<std::size_t>(lanes)>;
+
   static constexpr double smallest_pivot = std::numeric_limits<double>::min();
   /// 2^-exponent must not overflow.
   static constexpr int smallest_exponent = -1000;
@@ -72,14 +96,22 @@ class SturmSequence {
     }
   }
 
-  index_t count_below(double x) const {
-    index_t count = 0;
-    double pivot = 1, coupling = 0;
+  /// How many eigenvalues are below each x: whole numbers, as doubles for the processor's sake.
+  template <int lanes>
+  Lanes<lanes> count_below(const Lanes<lanes>& x) const {
+    Lanes<lanes> count, pivot;
+    count.fill(0);
+    pivot.fill(1);
+    double square = 0;
     for (index_t i = 0; i < n_; ++i) {
-      pivot = diagonal(i) - x - coupling * coupling / pivot;
-      if (std::abs(pivot) < smallest_pivot) pivot = -smallest_pivot;
-      count += pivot < 0;
-      coupling = i + 1 < n_ ? off_diagonal(i) : 0;
+      const double d = diagonal(i);
+      for (std::size_t l = 0; l < lanes; ++l) {
+        const double p = d - x[l] - square / pivot[l];
+        pivot[l] = std::abs(p) < smallest_pivot ? -smallest_pivot : p;
+        count[l] += pivot[l] < 0 ? 1.0 : 0.0;
+      }
+      const double e = i + 1 < n_ ? off_diagonal(i) : 0;
+      square = e * e;
     }
     return count;
   }

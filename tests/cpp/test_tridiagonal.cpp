@@ -286,8 +286,9 @@ using PerRank = std::vector<typename Kind::template Vector<R>>;
 /// The same on all ranks.
 template <class Kind, class R>
 void expect_same(const PerRank<Kind, R>& of_ranks) {
+  const auto same_bits = [](R x, R y) { return std::memcmp(&x, &y, sizeof(R)) == 0; };
   for (const auto& of_rank : of_ranks) {
-    EXPECT_EQ(std::memcmp(of_rank.data(), of_ranks[0].data(), of_rank.size() * sizeof(R)), 0);
+    EXPECT_TRUE(std::equal(of_rank.begin(), of_rank.end(), of_ranks[0].begin(), same_bits));
   }
 }
 
@@ -705,6 +706,14 @@ TEST(Secular, RootsInterlaceAndEigenvectorsAreOrthogonal) {
       for (index_t i = 0; i < n; ++i) S(i, j) /= std::sqrt(square);
     }
     EXPECT_LT(orthogonality(S), 10);
+  }
+}
+
+TEST(Secular, GivesUpOnWhatIsNotFinite) {
+  for (const double bad : {quiet_nan<double>(), std::numeric_limits<double>::infinity()}) {
+    const Equation equation{{0, 1, bad}, {0.5, 0.5, 0.5}, 1};
+    jaxmg::SecularRoot root{};
+    EXPECT_FALSE(jaxmg::find_root(equation.view(), 1, root));
   }
 }
 

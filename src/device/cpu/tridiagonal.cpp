@@ -170,7 +170,10 @@ void Backend::bisect(Queue& queue, const R* d, const R* e, index_t n, index_t fi
       std::fill_n(w, last - first, std::numeric_limits<R>::quiet_NaN());
       return;
     }
-    for (index_t j = first; j < last; ++j) w[j - first] = sequence.eigenvalue(j);
+    constexpr int lanes = 8;  // as many as hide the latency of a division
+    for (index_t j = first; j < last; j += lanes) {
+      sequence.template eigenvalues<lanes>(j, std::min<index_t>(lanes, last - j), w + (j - first));
+    }
   });
 }
 
