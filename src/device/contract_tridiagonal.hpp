@@ -35,7 +35,7 @@ constexpr index_t widest_leaf = 32;
 /// rotate_columns  applies the rotations to Q one after the other; a thread a row
 /// gather_columns  dst(:, j) := src(:, columns[j])
 /// solve_secular   roots[j] := root j for first <= j < last; *info := 1 where it is not found. 7
-///                 flops and a division a pole and evaluation, 4 evaluations a root; a warp a root
+///                 flops and a division a pole and evaluation, some 5 evaluations a root; a warp a root
 /// refine_weights  weights[i], first <= i < last := the z for which `roots` are the exact
 ///                 eigenvalues of D + z z^T, with the signs of equation.z (Gu and Eisenstat; LAPACK
 ///                 laed3); a warp a weight

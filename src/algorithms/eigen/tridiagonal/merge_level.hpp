@@ -81,7 +81,7 @@ void pull_part(Rank<B>& rank, typename B::Queue& queue, int from, index_t tag, X
 ///   * the product, (m / P') k^2 flops: half of a plain one's, as rows on one side of the cut need
 ///     no eigenvectors that are zero there. Bound by the rate of gemm, and most of the time: n^3 /
 ///     P at the root of the tree and 4 n^3 / (3 P) in all, without deflation;
-///   * some 5 k^2 / P' divisions with 7 flops each, in double, for roots and weights, and k^2 for S
+///   * some 6 k^2 / P' divisions with 7 flops each, in double, for roots and weights, and k^2 for S
 ///     on every rank: bound by the rate of divisions, of which S has one to m / P' flops of the
 ///     product;
 ///   * rotations, packing, S and the product's result, up to 6 passes over m^2 / P' elements and 2
