@@ -1,6 +1,7 @@
 #include "testing/residuals.hpp"
 
 #include <cmath>
+#include <functional>
 
 namespace jaxmg_testing {
 namespace {
@@ -170,6 +171,22 @@ Planes<T> remainder(const Planes<T>& A, const Planes<T>& X, Planes<T> R) {
   return R;
 }
 
+template <Scalar T>
+HostMatrix<T> identity(index_t n) {
+  HostMatrix<T> I(n, n);
+  for (index_t i = 0; i < n; ++i) I(i, i) = T(1);
+  return I;
+}
+
+template <Scalar T>
+HostMatrix<T> conj_transposed(const HostMatrix<T>& A) {
+  HostMatrix<T> result(A.cols(), A.rows());
+  for (index_t j = 0; j < A.cols(); ++j) {
+    for (index_t i = 0; i < A.rows(); ++i) result(j, i) = jaxmg::conjugate(A(i, j));
+  }
+  return result;
+}
+
 /// ||A||_1.
 template <Scalar T>
 double one_norm(const Planes<T>& A) {
@@ -196,18 +213,35 @@ double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const Host
 template <Scalar T>
 double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X) {
   const index_t n = A.cols();
-  HostMatrix<T> identity(n, n);
-  for (index_t i = 0; i < n; ++i) identity(i, i) = T(1);
   const Planes<T> matrix = split(A), inverse = split(X);
-  const Planes<T> R = remainder(matrix, inverse, split(identity));
+  const Planes<T> R = remainder(matrix, inverse, split(identity<T>(n)));
   return scaled<T>(one_norm(R), n, one_norm(matrix) * one_norm(inverse));
 }
 
-#define JAXMG_INSTANTIATE(T)                                                       \
-  template double factor_residual(const HostMatrix<T>& A, const HostMatrix<T>& L); \
-  template double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X,   \
-                                 const HostMatrix<T>& B);                          \
-  template double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);
+template <Scalar T>
+double orthogonality_residual(const HostMatrix<T>& Q) {
+  const Planes<T> R = remainder(split(conj_transposed(Q)), split(Q), split(identity<T>(Q.cols())));
+  return scaled<T>(one_norm(R), Q.rows(), 1);
+}
+
+template <Scalar T>
+double similarity_residual(const HostMatrix<T>& A, const HostMatrix<T>& Q, const HostMatrix<T>& B) {
+  HostMatrix<T> minus_B = B;
+  std::transform(B.values().begin(), B.values().end(), minus_B.view().data, std::negate<T>());
+  const Planes<T> nothing = split(HostMatrix<T>(A.rows(), A.cols()));
+  const Planes<T> QB = remainder(split(Q), split(minus_B), nothing);
+  const Planes<T> R = remainder(QB, split(conj_transposed(Q)), split(A));
+  return scaled<T>(one_norm(R), A.cols(), one_norm(split(A)));
+}
+
+#define JAXMG_INSTANTIATE(T)                                                          \
+  template double factor_residual(const HostMatrix<T>& A, const HostMatrix<T>& L);    \
+  template double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X,      \
+                                 const HostMatrix<T>& B);                             \
+  template double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);   \
+  template double orthogonality_residual(const HostMatrix<T>& Q);                     \
+  template double similarity_residual(const HostMatrix<T>& A, const HostMatrix<T>& Q, \
+                                      const HostMatrix<T>& B);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

@@ -24,4 +24,12 @@ double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const Host
 template <Scalar T>
 double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);
 
+/// ||I - Q^H Q||_1 / (n eps): n^3. Q is n x k, k <= n.
+template <Scalar T>
+double orthogonality_residual(const HostMatrix<T>& Q);
+
+/// ||A - Q B Q^H||_1 / (n eps ||A||_1): 2 n^3. All n x n, read whole.
+template <Scalar T>
+double similarity_residual(const HostMatrix<T>& A, const HostMatrix<T>& Q, const HostMatrix<T>& B);
+
 }  // namespace jaxmg_testing
