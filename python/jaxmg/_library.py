@@ -80,6 +80,8 @@ def _give_blas(library: ctypes.CDLL) -> None:
             "potrf",
             "trtri",
             "steqr",
+            "geqrf",
+            "larft",
         )
     ]
     if len(names) != library.jaxmg_blas_entries():

@@ -4,31 +4,13 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <string>
 
 #include "device/cpu/blas.hpp"
 #include "device/cpu/sanitizer.hpp"
-#include "jaxmg/error.hpp"
+#include "device/cpu/sizes.hpp"
 
 namespace jaxmg::cpu {
 namespace {
-
-/// BLAS takes 32-bit sizes.
-blas_int narrow(index_t value) {
-  if (value > std::numeric_limits<blas_int>::max()) {
-    throw InvalidArgument("a tile operation on the CPU takes sizes up to 2^31 - 1, got " +
-                          std::to_string(value));
-  }
-  return static_cast<blas_int>(value);
-}
-
-/// Sizes of a view as BLAS wants them: a leading dimension of at least 1.
-template <class T>
-struct Sizes {
-  explicit Sizes(MatrixView<T> view)
-      : rows(narrow(view.rows)), cols(narrow(view.cols)), ld(narrow(view.ld < 1 ? 1 : view.ld)) {}
-  blas_int rows, cols, ld;
-};
 
 template <Scalar T>
 constexpr char blas_op(Op op) {

@@ -28,6 +28,9 @@ struct Blas {
   using Potrf = void(const char*, const I*, T*, const I*, I*);
   using Trtri = void(const char*, const char*, const I*, T*, const I*, I*);
   using Steqr = void(const char*, const I*, R*, R*, T*, const I*, R*, I*);
+  using Geqrf = void(const I*, const I*, T*, const I*, T*, T*, const I*, I*);
+  using Larft = void(const char*, const char*, const I*, const I*, const T*, const I*, const T*, T*,
+                     const I*);
 
   Gemm* gemm;
   Gemv* gemv;
@@ -36,6 +39,8 @@ struct Blas {
   Potrf* potrf;
   Trtri* trtri;
   Steqr* steqr;
+  Geqrf* geqrf;
+  Larft* larft;
 };
 
 struct BlasTable {

@@ -26,7 +26,9 @@ using z = std::complex<double>;
   extern "C" Blas<t>::Trsm JAXMG_SYMBOL(t##trsm);      \
   extern "C" Blas<t>::Potrf JAXMG_SYMBOL(t##potrf);    \
   extern "C" Blas<t>::Trtri JAXMG_SYMBOL(t##trtri);    \
-  extern "C" Blas<t>::Steqr JAXMG_SYMBOL(t##steqr);
+  extern "C" Blas<t>::Steqr JAXMG_SYMBOL(t##steqr);    \
+  extern "C" Blas<t>::Geqrf JAXMG_SYMBOL(t##geqrf);    \
+  extern "C" Blas<t>::Larft JAXMG_SYMBOL(t##larft);
 JAXMG_DECLARE(s, syrk)
 JAXMG_DECLARE(d, syrk)
 JAXMG_DECLARE(c, herk)
@@ -37,7 +39,7 @@ JAXMG_DECLARE(z, herk)
   {                                                                            \
     JAXMG_SYMBOL(t##gemm), JAXMG_SYMBOL(t##gemv), JAXMG_SYMBOL(t##herk_name),  \
         JAXMG_SYMBOL(t##trsm), JAXMG_SYMBOL(t##potrf), JAXMG_SYMBOL(t##trtri), \
-        JAXMG_SYMBOL(t##steqr)                                                 \
+        JAXMG_SYMBOL(t##steqr), JAXMG_SYMBOL(t##geqrf), JAXMG_SYMBOL(t##larft) \
   }
 
 namespace {
