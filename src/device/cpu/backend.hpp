@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/contract.hpp"
+#include "device/contract_band_reduction.hpp"
 #include "device/contract_tridiagonal.hpp"
 #include "device/cpu/queue.hpp"
 
@@ -54,6 +55,26 @@ struct Backend {
   template <class R>
   static void round_to(Queue& queue, const double* sum, R* rounded);
 
+  // Reduction to band form: contract_band_reduction.hpp, band_reduction.cpp.
+  template <class T>
+  static void mark_zero(Queue& queue, MatrixView<const T> A, std::int32_t* info);
+  template <class S, class T>
+  static void convert(Queue& queue, MatrixView<const S> src, MatrixView<T> dst);
+  template <class T>
+  static void expect_identity(Queue& queue, MatrixView<const T> G, double tolerance,
+                              std::int32_t* info);
+  template <class T>
+  static void reconstruct(Queue& queue, MatrixView<T> Q1, MatrixView<const T> Rh, MatrixView<T> Uh,
+                          MatrixView<T> factor);
+  template <class T>
+  static void householder_qr(Queue& queue, MatrixView<T> A, MatrixView<T> factor,
+                             MatrixView<T> scratch);
+  template <class T>
+  static void unit_lower(Queue& queue, MatrixView<T> A);
+  template <class T>
+  static void copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band);
+  static std::int32_t read(Queue& queue, const std::int32_t* value);
+
   // The tridiagonal eigensolver: contract_tridiagonal.hpp.
   template <class X>
   static void download(Queue& queue, const X* src, index_t count, X* host);
@@ -83,6 +104,7 @@ struct Backend {
 };
 
 static_assert(jaxmg::Backend<Backend>);
+static_assert(jaxmg::BandReductionBackend<Backend>);
 static_assert(jaxmg::TridiagonalBackend<Backend>);
 
 }  // namespace jaxmg::cpu
