@@ -3,6 +3,7 @@
 
 #include "device/contract.hpp"
 #include "device/contract_band_reduction.hpp"
+#include "device/contract_bulge_chasing.hpp"
 #include "device/contract_tridiagonal.hpp"
 #include "device/cpu/queue.hpp"
 
@@ -75,6 +76,22 @@ struct Backend {
   static void copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band);
   static std::int32_t read(Queue& queue, const std::int32_t* value);
 
+  // Bulge chasing: contract_bulge_chasing.hpp, bulge_chasing.cpp.
+  template <class T>
+  static void chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t sweeps,
+                    MatrixView<T> reflectors, std::int32_t* progress);
+  template <class T>
+  static void extract_tridiagonal(Queue& queue, MatrixView<const T> band, real_t<T>* d,
+                                  real_t<T>* e, T* phases);
+  template <class T, class S>
+  static void scale_rows(Queue& queue, const T* phases, MatrixView<const S> Z, MatrixView<T> V);
+  template <class T>
+  static void form_diamonds(Queue& queue, const DiamondWaves& waves, MatrixView<const T> reflectors,
+                            index_t first_wave, MatrixView<T> diamonds);
+  template <class T>
+  static void apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t first_row,
+                             index_t stride, MatrixView<T> scratch, MatrixView<T> V);
+
   // The tridiagonal eigensolver: contract_tridiagonal.hpp.
   template <class X>
   static void download(Queue& queue, const X* src, index_t count, X* host);
@@ -105,6 +122,7 @@ struct Backend {
 
 static_assert(jaxmg::Backend<Backend>);
 static_assert(jaxmg::BandReductionBackend<Backend>);
+static_assert(jaxmg::BulgeChasingBackend<Backend>);
 static_assert(jaxmg::TridiagonalBackend<Backend>);
 
 }  // namespace jaxmg::cpu

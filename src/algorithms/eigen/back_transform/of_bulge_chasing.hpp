@@ -1,0 +1,147 @@
+// V := Q2 Z for the unitary factor of bulge chasing.
+#pragma once
+
+#include <array>
+
+#include "device/contract_bulge_chasing.hpp"
+#include "team/rank.hpp"
+
+namespace jaxmg {
+
+/// Scratch of bulge_back_transform(), all of it in this rank's memory.
+template <Scalar T>
+struct BulgeBackTransformWork {
+  /// b x most_columns() each; empty where peers' chunks are read in place.
+  std::array<MatrixView<T>, 2> chunks;
+  /// height x (height groups w) each, for the diamonds of w waves at a time.
+  std::array<MatrixView<T>, 2> diamonds;
+  /// (stride groups) x k, for k columns of V at a time.
+  MatrixView<T> rows;
+};
+
+/// The steps of bulge_back_transform().
+template <class B, Scalar T>
+requires BulgeChasingBackendFor<B, T>
+class BulgeBackTransform {
+ public:
+  BulgeBackTransform(Rank<B>& rank, const BulgeSweeps& sweeps, index_t group,
+                     MatrixView<const T> reflectors, const BulgeBackTransformWork<T>& work)
+      : rank_(rank), sweeps_(sweeps), group_(group), reflectors_(reflectors), work_(work) {}
+
+  template <class S>
+  void run(const T* phases, MatrixView<const S> Z, MatrixView<T> V) {
+    const Event ready = rank_.panel().record();
+    for (auto* queue : {&rank_.bulk(), &rank_.ahead(), &rank_.copies()}) queue->wait(ready);
+    B::template scale_rows<T, S>(rank_.bulk(), phases, Z, V);
+    for (index_t c = sweeps_.chunks() - 1; c >= 0; --c) {
+      const Received<Event, T> chunk = fetch(c);
+      if (!V.empty()) multiply(c, chunk, V);
+      read_[slot(c)] = rank_.ahead().record();
+    }
+    for (auto* queue : {&rank_.bulk(), &rank_.ahead(), &rank_.copies()}) {
+      rank_.panel().wait(queue->record());
+    }
+    rank_.barrier(rank_.panel());  // nobody reads a peer's reflectors any more
+  }
+
+ private:
+  using Event = typename B::Event;
+
+  static std::size_t slot(index_t k) { return static_cast<std::size_t>(k % 2); }
+
+  /// Chunk c, wherever rank.ahead() may read it.
+  Received<Event, T> fetch(index_t c) {
+    MatrixView<const T> mine(nullptr, reflectors_.rows, sweeps_.columns(c), reflectors_.ld);
+    if (sweeps_.holder(c) == rank_.index()) {
+      const index_t begin = sweeps_.column_offset(c);
+      mine = reflectors_.column_range(begin, begin + mine.cols);
+    }
+    rank_.copies().wait(read_[slot(c)]);
+    return rank_.template broadcast<T>(sweeps_.holder(c), rank_.panel(), mine,
+                                       work_.chunks[slot(c)].column_range(0, mine.cols));
+  }
+
+  /// V := the product of chunk c's reflectors times V. A number of waves is applied while the
+  /// diamonds of those after them are formed.
+  void multiply(index_t c, const Received<Event, T>& chunk, MatrixView<T> V) {
+    const DiamondWaves waves(sweeps_.bandwidth(), sweeps_.sweeps(c), sweeps_.levels(c), group_);
+    const MatrixView<T> rest = V.row_range(sweeps_.first(c) + 1, V.rows);
+    const index_t width = waves.height() * waves.groups();
+    const index_t at_a_time = work_.diamonds[0].cols / width;
+    rank_.ahead().wait(chunk.ready);
+    for (index_t begin = 0; begin < waves.waves(); begin += at_a_time, ++turn_) {
+      const index_t end = std::min(begin + at_a_time, waves.waves());
+      const MatrixView<T> diamonds =
+          work_.diamonds[slot(turn_)].column_range(0, (end - begin) * width);
+      rank_.ahead().wait(applied_[slot(turn_)]);
+      B::template form_diamonds<T>(rank_.ahead(), waves, chunk.view, begin, diamonds);
+      rank_.bulk().wait(rank_.ahead().record());
+      for (index_t j = 0; j < V.cols; j += work_.rows.cols) {
+        const MatrixView<T> columns = rest.column_range(j, std::min(j + work_.rows.cols, V.cols));
+        for (index_t t = begin; t < end; ++t) {
+          apply_wave(waves, t, diamonds.column_range((t - begin) * width, diamonds.cols), columns);
+        }
+      }
+      applied_[slot(turn_)] = rank_.bulk().record();
+    }
+  }
+
+  /// V's rows begin with the first that the chunk's reflectors act on.
+  void apply_wave(const DiamondWaves& waves, index_t t, MatrixView<const T> diamonds,
+                  MatrixView<T> V) {
+    const index_t first = waves.first_group(t), row = waves.row(t, first);
+    const index_t below = V.rows - 1 - row;  // a reflector has two rows at least
+    if (below <= 0) return;
+    const index_t count =
+        std::min(waves.end_group(t) - first, (below + waves.stride() - 1) / waves.stride());
+    const index_t size = waves.height();
+    B::template apply_diamonds<T>(
+        rank_.bulk(), diamonds.column_range(first * size, (first + count) * size), row,
+        waves.stride(), work_.rows.block(0, 0, count * waves.stride(), V.cols), V);
+  }
+
+  Rank<B>& rank_;
+  const BulgeSweeps& sweeps_;
+  const index_t group_;
+  MatrixView<const T> reflectors_;
+  const BulgeBackTransformWork<T>& work_;
+  std::array<Event, 2> read_;     ///< the last reads of each of work_.chunks
+  std::array<Event, 2> applied_;  ///< the last reads of each of work_.diamonds
+  index_t turn_ = 0;
+};
+
+/// V := Q2 Z for M = Q2 Tri Q2^H of bulge_chasing(): every rank its own m columns, m may differ or
+/// be 0. Z, n x m, is real or of V's type, and may be V itself.
+///
+/// Q2 = H_1 H_2 .. diag(phases), so V's rows are scaled first and the reflectors of the last sweep
+/// come next. Reflectors of `group` = g neighbouring sweeps and one level make a diamond of
+/// b + g - 1 rows (DiamondWaves in distribution/bulge_sweeps.hpp has a picture and the order). Each
+/// is formed explicitly, a square block X, and V's rows under it become X times them, all diamonds
+/// of a wave in one batched product. Chunks come from their holders in reverse, one ahead. (Haidar,
+/// Solca, Gates, Tomov, Schulthess and Dongarra, ISC 2013; there the diamonds stay factored.)
+///
+/// Flops (times 4 for complex): (b + g)^2 / (b g) n^2 m, which is least for g = b: 4 n^2 m, twice
+/// what the reflectors would take one by one, and all in products with an inner size of 2 b; and
+/// some 3 n^2 (b + g)^2 / 2 b on every rank to form the diamonds, 1.5 b / m of the former for g =
+/// b. Bytes: V passes n / b times, each time read twice and written twice (a batched product is not
+/// in place: V's rows are copied to `rows` first). On a GPU, at b = 64 in float64, the products
+/// with their 2 b flops an element and pass are bound by flops where the copies stay in the L2
+/// cache, which k columns at a time allow (stride groups k elements); where not, by memory at 8
+/// flops a byte. How many diamonds make a wave, chunk / g, bounds a product's parallelism for small
+/// m.
+///
+/// Memory: the chunks on their way, 2 n chunk elements, none where peers are read directly; two
+/// times w waves of diamonds, 2 w (chunk / g) (b + g)^2; and rows, (chunk / g) (b + g) k.
+///
+/// All ranks call, with the same `sweeps` and `group`. `reflectors` and `phases` as bulge_chasing()
+/// leaves them, reflectors' ld the same on all ranks; they, Z, V and `work` must be ready for
+/// rank.panel(); so is V then, and no peer reads this rank's reflectors any more.
+template <class B, Scalar T, class S>
+requires BulgeChasingBackendFor<B, T>
+void bulge_back_transform(Rank<B>& rank, const BulgeSweeps& sweeps, index_t group,
+                          MatrixView<const T> reflectors, const T* phases, MatrixView<const S> Z,
+                          MatrixView<T> V, const BulgeBackTransformWork<T>& work) {
+  BulgeBackTransform<B, T>(rank, sweeps, group, reflectors, work).run(phases, Z, V);
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,55 @@
+// What bulge chasing and its back-transform ask of a device beside device/contract.hpp.
+#pragma once
+
+#include "device/contract.hpp"
+#include "distribution/bulge_sweeps.hpp"
+
+namespace jaxmg {
+
+// clang-format off
+/// `reflectors` has a column of length b for each H = I - tau v v^H of a chunk, in the order that
+/// distribution/bulge_sweeps.hpp tells. H is unitary and Hermitian: tau is real. v(0) = 1 is not
+/// stored; tau is in its place. A reflector that there is not, and what is beyond the matrix's last
+/// row, is zero.
+///
+/// chase           `sweeps` sweeps of bulge chasing from first_sweep on. `band` is the lower
+///                 triangle of the matrix, (i, j) at band(i - j, j), 2 b rows: the bulges that a
+///                 sweep leaves behind reach down to subdiagonal 2 b - 1. All of `reflectors` is
+///                 written; none are kept if it is empty. `progress`: sweeps + 1 numbers of scratch.
+///                 Level k of a sweep needs what level k + 1 of the sweep before it leaves, and
+///                 nothing later. Where sweeps run side by side, a thread block takes its next sweep
+///                 from an atomic ticket and so waits for lower tickets alone: any number of
+///                 resident blocks makes progress. progress[s]: levels that sweep s has done
+/// extract_tridiagonal  d := the diagonal, real; e := |subdiagonal|; phases p, unless null, with
+///                 p_0 = 1 and subdiagonal_k = p_{k+1} e_k conj(p_k), of modulus 1 to rounding
+///                 however long the product
+/// scale_rows      V := diag(phases) Z; Z is real or of V's type, and may be V itself
+/// form_diamonds   the diamonds of as many waves as `diamonds` has room for, from first_wave on,
+///                 explicitly: block (t - first_wave) groups + G, height x height, := the product of
+///                 the reflectors of group G at level(t, G); other blocks are left. Diamonds, and
+///                 the columns of one, are independent
+/// apply_diamonds  V_i := X_i V_i for the blocks X_i of `diamonds`, where V_i is V's rows from
+///                 first_row + i stride on, as many as X_i has; those beyond V, which only the last
+///                 V_i may have, are left out, as are X_i's rows and columns there. stride > height.
+///                 `scratch`: count stride x V.cols, so that one copy of V's rows and one strided
+///                 batched product do it
+template <class B, class T>
+concept BulgeChasingBackendFor = BackendFor<B, T> && requires(
+    typename B::Queue& queue, MatrixView<T> c, MatrixView<const T> a,
+    MatrixView<const real_t<T>> real, const T* phases, T* out_phases, real_t<T>* d, real_t<T>* e,
+    const DiamondWaves& waves, index_t number, std::int32_t* progress) {
+  B::chase(queue, c, number, number, c, progress);
+  B::extract_tridiagonal(queue, a, d, e, out_phases);
+  B::scale_rows(queue, phases, real, c);
+  B::scale_rows(queue, phases, a, c);
+  B::form_diamonds(queue, waves, a, number, c);
+  B::apply_diamonds(queue, a, number, number, c, c);
+};
+// clang-format on
+
+template <class B>
+concept BulgeChasingBackend = BulgeChasingBackendFor<B, float> &&
+    BulgeChasingBackendFor<B, double> && BulgeChasingBackendFor<B, std::complex<float>> &&
+    BulgeChasingBackendFor<B, std::complex<double>>;
+
+}  // namespace jaxmg

@@ -1,0 +1,403 @@
+// Band to tridiagonal by bulge chasing, and the back-transform: by the rank programs.
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "api/bulge_chasing_plan.hpp"
+#include "kinds.hpp"
+#include "testing/host_matrix.hpp"
+#include "testing/matrices.hpp"
+
+#define JAXMG_JOIN_(a, b, c) a##b##c
+#define JAXMG_JOIN(a, b, c) JAXMG_JOIN_(a, b, c)
+extern "C" {
+// Eigenvalues of a Hermitian band matrix.
+void JAXMG_JOIN(JAXMG_BLAS_PREFIX, zhbev,
+                _)(const char* job, const char* triangle, const int* n, const int* subdiagonals,
+                   std::complex<double>* band, const int* ld, double* w, std::complex<double>* z,
+                   const int* ldz, std::complex<double>* work, double* real_work, int* info);
+// Eigenvalues of a real symmetric tridiagonal matrix.
+void JAXMG_JOIN(JAXMG_BLAS_PREFIX, dsterf, _)(const int* n, double* d, double* e, int* info);
+}
+
+namespace {
+
+using jaxmg::Arena;
+using jaxmg::BulgeChasingPlan;
+using jaxmg::conjugate;
+using jaxmg::index_t;
+using jaxmg::real_part;
+using jaxmg::real_t;
+using jaxmg::Scalar;
+using namespace jaxmg_testing;
+using Complex = std::complex<double>;
+
+/// The lower triangle of a Hermitian band matrix.
+template <Scalar T>
+struct Band {
+  index_t n, b;
+  HostMatrix<T> lower;  ///< (b + 1) x n, NaN where there is no entry
+
+  T operator()(index_t i, index_t j) const {
+    if (i < j) return conjugate((*this)(j, i));
+    return i - j > b ? T(0) : lower(i - j, j);
+  }
+};
+
+enum class Shape {
+  random,
+  tridiagonal,
+  diagonal,
+  zero,
+  decoupled,  ///< blocks without a link
+  sparse,     ///< most entries are zero
+  constant,
+  graded,  ///< from 1 down to what underflows
+  tiny,    ///< squares of all entries underflow
+};
+constexpr Shape all_shapes[] = {Shape::random,   Shape::tridiagonal, Shape::diagonal,
+                                Shape::zero,     Shape::decoupled,   Shape::sparse,
+                                Shape::constant, Shape::graded,      Shape::tiny};
+
+template <Scalar T>
+Band<T> make_band(index_t n, index_t b, Shape shape = Shape::random) {
+  using R = real_t<T>;
+  Band<T> band{n, b, HostMatrix<T>(b + 1, n)};
+  const HostMatrix<T> entries = random_matrix<T>(b + 1, n, 7);
+  std::mt19937 random(11);
+  const double range = std::log2(static_cast<double>(std::numeric_limits<R>::min()));
+  for (index_t j = 0; j < n; ++j) {
+    for (index_t k = 0; k <= b; ++k) {
+      T& entry = band.lower(k, j);
+      if (j + k >= n) {
+        entry = quiet_nan<T>();
+        continue;
+      }
+      const index_t i = j + k;
+      entry = entries(k, j);
+      if (shape == Shape::tridiagonal && k > 1) entry = 0;
+      if (shape == Shape::diagonal && k > 0) entry = 0;
+      if (shape == Shape::zero) entry = 0;
+      if (shape == Shape::decoupled && j / 5 != i / 5) entry = 0;
+      if (shape == Shape::sparse && k > 0 && random() % 8 != 0) entry = 0;
+      if (shape == Shape::constant) entry = 1;
+      if (shape == Shape::graded) {
+        entry *= static_cast<R>(
+            std::exp2(range * static_cast<double>(i + j) / static_cast<double>(2 * n)));
+      }
+      if (shape == Shape::tiny) entry *= 1000 * std::numeric_limits<R>::min();
+      if (k == 0) entry = T(real_part(entry));
+    }
+  }
+  return band;
+}
+
+/// d, e and Q2, as columns of all ranks.
+template <Scalar T>
+struct Tridiagonal {
+  std::vector<real_t<T>> d, e;
+  HostMatrix<T> Q;
+};
+
+/// The first of rank p's columns of V: as even as can be, but that rank 1 of several has none.
+index_t first_column(index_t n, int ranks, int p) {
+  if (ranks > 2 && p == 2) p = 1;
+  return n * p / ranks;
+}
+
+/// Storage of exactly the size that a plan tells, full of NaN.
+class Workspace {
+ public:
+  template <class Carve>
+  auto carve(Carve take) {
+    Arena counting;
+    take(counting);
+    bytes_.assign(counting.bytes(), std::byte{0xff});
+    Arena arena(bytes_.data());
+    return take(arena);
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+/// The rank programs on all ranks. Z = I: real where T is real or n is even, else of type T in V's
+/// place.
+template <class P, Scalar T>
+Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool direct,
+                      bool eigenvectors = true) {
+  using B = typename P::Kind::Backend;
+  const index_t n = band.n;
+  const auto ranks = static_cast<std::size_t>(plan.ranks);
+  std::vector<Tridiagonal<T>> results(ranks);
+  // What a rank has is there until all have met.
+  std::vector<Workspace> forms(ranks), chasing(ranks), transforming(ranks);
+  std::vector<HostMatrix<real_t<T>>> units(ranks);
+  P::Kind::run({plan.ranks, 0, direct}, [&](jaxmg::Rank<B>& rank) {
+    const int me = rank.index();
+    const auto p = static_cast<std::size_t>(me);
+    const jaxmg::BulgeSweeps sweeps = plan.sweeps();
+    const auto form = forms[p].carve([&](Arena& arena) {
+      return jaxmg::carve_tridiagonal_form<T>(arena, plan, me, eigenvectors);
+    });
+    const auto work = chasing[p].carve(
+        [&](Arena& arena) { return jaxmg::carve_bulge_chasing<T>(arena, plan, me, eigenvectors); });
+    const MatrixView<const T> lower = me == 0 ? band.lower.view() : MatrixView<const T>();
+    jaxmg::bulge_chasing<B, T>(rank, sweeps, lower, work, form);
+    if (eigenvectors) {
+      const index_t first = first_column(n, plan.ranks, me);
+      const index_t m = first_column(n, plan.ranks, me + 1) - first;
+      HostMatrix<T>& V = results[p].Q = HostMatrix<T>(n, m);
+      HostMatrix<real_t<T>>& Z = units[p] = HostMatrix<real_t<T>>(n, m);
+      for (index_t j = 0; j < m; ++j) V(first + j, j) = Z(first + j, j) = 1;
+      const auto back = transforming[p].carve([&](Arena& arena) {
+        return jaxmg::carve_bulge_back_transform<T>(arena, plan, m, direct);
+      });
+      const MatrixView<const T> in_place = V.view();
+      if (n % 2 == 0) {
+        jaxmg::bulge_back_transform<B, T, real_t<T>>(rank, sweeps, plan.group, form.reflectors,
+                                                     form.phases, Z.view(), V.view(), back);
+      } else {
+        jaxmg::bulge_back_transform<B, T, T>(rank, sweeps, plan.group, form.reflectors, form.phases,
+                                             in_place, V.view(), back);
+      }
+    }
+    rank.synchronize();
+    results[p].d.assign(form.d, form.d + n);
+    results[p].e.assign(form.e, form.e + std::max<index_t>(n - 1, 0));
+  });
+
+  Tridiagonal<T> whole{results[0].d, results[0].e, HostMatrix<T>(n, eigenvectors ? n : 0)};
+  for (int p = 0; p < plan.ranks && eigenvectors; ++p) {
+    const HostMatrix<T>& V = results[static_cast<std::size_t>(p)].Q;
+    const index_t first = first_column(n, plan.ranks, p);
+    if (V.cols() > 0) std::copy_n(V.view().data, n * V.cols(), &whole.Q(0, first));
+  }
+  for (const Tridiagonal<T>& other : results) {
+    for (std::size_t i = 0; i < whole.d.size(); ++i) {
+      EXPECT_TRUE(other.d[i] == whole.d[i] || whole.d[i] != whole.d[i]);
+    }
+    for (std::size_t i = 0; i < whole.e.size(); ++i) {
+      EXPECT_TRUE(other.e[i] == whole.e[i] || whole.e[i] != whole.e[i]);
+    }
+  }
+  return whole;
+}
+
+template <Scalar T>
+HostMatrix<Complex> widened(const HostMatrix<T>& A) {
+  HostMatrix<Complex> wide(A.rows(), A.cols());
+  for (index_t j = 0; j < A.cols(); ++j) {
+    for (index_t i = 0; i < A.rows(); ++i) wide(i, j) = Complex(A(i, j));
+  }
+  return wide;
+}
+
+/// A B^H
+HostMatrix<Complex> times_adjoint(const HostMatrix<Complex>& A, const HostMatrix<Complex>& B) {
+  const index_t n = A.rows();
+  HostMatrix<Complex> C(n, B.rows());
+  for (index_t k = 0; k < A.cols(); ++k) {
+    for (index_t j = 0; j < B.rows(); ++j) {
+      const double re = B(j, k).real(), im = -B(j, k).imag();
+      const double* const a = reinterpret_cast<const double*>(&A(0, k));
+      double* const c = reinterpret_cast<double*>(&C(0, j));
+      for (index_t i = 0; i < n; ++i) {
+        c[2 * i] += a[2 * i] * re - a[2 * i + 1] * im;
+        c[2 * i + 1] += a[2 * i] * im + a[2 * i + 1] * re;
+      }
+    }
+  }
+  return C;
+}
+
+template <class Entry>
+double norm_1(index_t n, Entry entry) {
+  double norm = 0;
+  for (index_t j = 0; j < n; ++j) {
+    double sum = 0;
+    for (index_t i = 0; i < n; ++i) sum += std::abs(Complex(entry(i, j)));
+    norm = std::max(norm, sum);
+    if (sum != sum) return sum;
+  }
+  return norm;
+}
+
+/// ||B - Q Tri Q^H||_1 / (n eps ||B||_1), and ||I - Q Q^H||_1 / (n eps) if that is larger.
+template <Scalar T>
+double residual(const Band<T>& B, const Tridiagonal<T>& result) {
+  const index_t n = B.n;
+  if (n == 0) return 0;
+  const double n_eps = static_cast<double>(n) * std::numeric_limits<real_t<T>>::epsilon();
+  const HostMatrix<Complex> Q = widened(result.Q);
+  HostMatrix<Complex> QT(n, n);
+  for (index_t j = 0; j < n; ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    for (index_t i = 0; i < n; ++i) {
+      QT(i, j) = Q(i, j) * static_cast<double>(result.d[at]);
+      if (j > 0) QT(i, j) += Q(i, j - 1) * static_cast<double>(result.e[at - 1]);
+      if (j + 1 < n) QT(i, j) += Q(i, j + 1) * static_cast<double>(result.e[at]);
+    }
+  }
+  const HostMatrix<Complex> A = times_adjoint(QT, Q), I = times_adjoint(Q, Q);
+  const double norm = norm_1(n, B);
+  const double backward =
+      norm_1(n, [&](index_t i, index_t j) { return Complex(B(i, j)) - A(i, j); });
+  const double unitary =
+      norm_1(n, [&](index_t i, index_t j) { return I(i, j) - (i == j ? 1.0 : 0.0); });
+  return std::max(norm == 0 ? backward : backward / norm, unitary) / n_eps;
+}
+
+/// max |difference of eigenvalues| / (n eps ||B||_1), with LAPACK's of B.
+template <Scalar T>
+double eigenvalue_error(const Band<T>& B, const Tridiagonal<T>& result) {
+  if (B.n == 0) return 0;
+  const int n = static_cast<int>(B.n), b = static_cast<int>(B.b), ld = b + 1, one = 1;
+  HostMatrix<Complex> band = widened(B.lower);
+  const auto size = static_cast<std::size_t>(n);
+  std::vector<double> w(size), real_work(3 * size), d(result.d.begin(), result.d.end()),
+      e(result.e.begin(), result.e.end());
+  std::vector<Complex> work(size);
+  Complex unused;
+  int info = 0;
+  JAXMG_JOIN(JAXMG_BLAS_PREFIX, zhbev, _)
+  ("N", "L", &n, &b, band.view().data, &ld, w.data(), &unused, &one, work.data(), real_work.data(),
+   &info);
+  EXPECT_EQ(info, 0);
+  JAXMG_JOIN(JAXMG_BLAS_PREFIX, dsterf, _)(&n, d.data(), e.data(), &info);
+  EXPECT_EQ(info, 0);
+  double error = 0;
+  for (std::size_t i = 0; i < size; ++i) error = std::max(error, std::abs(w[i] - d[i]));
+  const double norm = norm_1(B.n, B);
+  const double eps = std::numeric_limits<real_t<T>>::epsilon();
+  return (norm == 0 ? error : error / norm) / (n * eps);
+}
+
+template <Scalar T>
+void expect_reduced(const Band<T>& B, const Tridiagonal<T>& result) {
+  for (const real_t<T> e : result.e) EXPECT_GE(e, 0);
+  EXPECT_LT(residual(B, result), 10);
+  EXPECT_LT(eigenvalue_error(B, result), 10);
+}
+
+template <class P>
+class BulgeChasing : public jaxmg::testing::KindTest<typename P::Kind> {};
+TYPED_TEST_SUITE(BulgeChasing, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+
+TYPED_TEST(BulgeChasing, ReducesEverySizeAndBandwidth) {
+  using T = typename TypeParam::type;
+  int turn = 0;
+  for (const index_t b : {1, 2, 3, 8, 32}) {
+    for (const index_t n :
+         {index_t{0}, index_t{1}, index_t{2}, index_t{3}, b, b + 1, 2 * b + 1, index_t{41}}) {
+      const Band<T> band = make_band<T>(n, b);
+      for (const int ranks : {1, 2, 3, 4}) {
+        // Chunks, groups, waves and columns in all sizes, in turn.
+        ++turn;
+        const index_t chunk = std::array{1, 5, 13, 1000}[static_cast<std::size_t>(turn % 4)];
+        const index_t group = std::array{index_t{1}, std::max<index_t>(1, b / 2), b, b + 3,
+                                         b}[static_cast<std::size_t>(turn % 5)];
+        const BulgeChasingPlan plan{n, b, ranks, chunk, group, 1 + turn % 3, 1 + turn % 7 * 5};
+        SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", P = " << ranks
+                                          << ", chunk " << chunk << ", group " << group);
+        expect_reduced(band, reduce<TypeParam>(band, plan, turn % 2 == 0));
+      }
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, ReducesManyLevelsOnEveryNumberOfRanks) {
+  using T = typename TypeParam::type;
+  const index_t n = 101, b = 8;
+  const Band<T> band = make_band<T>(n, b);
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    for (const bool direct : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << "P = " << ranks << (direct ? ", shared" : ", separate"));
+      const BulgeChasingPlan plan{n, b, ranks, 17, b, 4, 10};
+      expect_reduced(band, reduce<TypeParam>(band, plan, direct));
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, ReducesAWideBand) {
+  using T = typename TypeParam::type;
+  const Band<T> band = make_band<T>(257, 32);
+  expect_reduced(band, reduce<TypeParam>(band, {257, 32, 3, 100, 32, 3, 64}, false));
+}
+
+TYPED_TEST(BulgeChasing, ReducesSpecialMatrices) {
+  using T = typename TypeParam::type;
+  for (const Shape shape : all_shapes) {
+    for (const index_t b : {1, 3, 8}) {
+      SCOPED_TRACE(::testing::Message() << "shape " << static_cast<int>(shape) << ", b = " << b);
+      const Band<T> band = make_band<T>(38, b, shape);
+      expect_reduced(band, reduce<TypeParam>(band, {38, b, 2, 10, b, 2, 20}, true));
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, LeavesATridiagonalMatrixAsItIsButForSigns) {
+  using T = typename TypeParam::type;
+  const Band<T> band = make_band<T>(20, 4, Shape::tridiagonal);
+  const Tridiagonal<T> result = reduce<TypeParam>(band, {20, 4, 2, 7, 4, 2, 20}, true);
+  for (index_t j = 0; j < 20; ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    EXPECT_EQ(result.d[at], real_part(band(j, j)));
+    if (j + 1 < 20) {
+      EXPECT_EQ(result.e[at], std::abs(band(j + 1, j)));
+    }
+    for (index_t i = 0; i < 20; ++i) {
+      EXPECT_NEAR(std::abs(result.Q(i, j)), i == j ? 1 : 0,
+                  4 * std::numeric_limits<real_t<T>>::epsilon());
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, GivesTheSameValuesWithoutVectors) {
+  using T = typename TypeParam::type;
+  for (const index_t n : {0, 1, 2, 3, 50}) {
+    const Band<T> band = make_band<T>(n, 6);
+    for (const int ranks : {1, 3}) {
+      const BulgeChasingPlan plan{n, 6, ranks, 9, 6, 2, 50};
+      const Tridiagonal<T> both = reduce<TypeParam>(band, plan, true);
+      const Tridiagonal<T> values = reduce<TypeParam>(band, plan, true, false);
+      EXPECT_EQ(values.d, both.d);
+      EXPECT_EQ(values.e, both.e);
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, EndsWithNaNWhereThereIsOne) {
+  using T = typename TypeParam::type;
+  for (const index_t i : {0, 7, 29}) {
+    for (const index_t k : {0, 1, 3}) {
+      if (i + k >= 30) continue;
+      for (const T bad : {quiet_nan<T>(), T(std::numeric_limits<real_t<T>>::infinity())}) {
+        Band<T> band = make_band<T>(30, 4);
+        band.lower(k, i) = bad;
+        const Tridiagonal<T> result = reduce<TypeParam>(band, {30, 4, 2, 8, 4, 2, 30}, false);
+        const auto is_bad = [](real_t<T> x) { return !std::isfinite(x); };
+        EXPECT_TRUE(std::any_of(result.d.begin(), result.d.end(), is_bad) ||
+                    std::any_of(result.e.begin(), result.e.end(), is_bad));
+      }
+    }
+  }
+}
+
+TYPED_TEST(BulgeChasing, ReducesUnderRandomScheduling) {
+  using T = typename TypeParam::type;
+  const Band<T> band = make_band<T>(37, 4);
+  for (const unsigned seed : {1U, 2U, 3U}) {
+    jaxmg::set_cpu_chaos(seed, 100);
+    for (const int ranks : {1, 2, 3}) {
+      for (const bool direct : {true, false}) {
+        SCOPED_TRACE(::testing::Message() << "seed " << seed << ", P = " << ranks << direct);
+        expect_reduced(band, reduce<TypeParam>(band, {37, 4, ranks, 6, 4, 2, 7}, direct));
+      }
+    }
+  }
+}
+
+}  // namespace
