@@ -123,21 +123,31 @@ class Workspace {
   std::vector<std::byte> bytes_;
 };
 
-/// The rank programs on all ranks. Z = I: real where T is real or n is even, else of type T in V's
-/// place.
+/// The rank programs on all ranks. Z = I: real where n is even, else of type T in V's place. What
+/// nobody may need any more is overwritten as soon as that is promised.
 template <class P, Scalar T>
 Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool direct,
                       bool eigenvectors = true) {
   using B = typename P::Kind::Backend;
+  using R = real_t<T>;
   const index_t n = band.n;
   const auto ranks = static_cast<std::size_t>(plan.ranks);
   std::vector<Tridiagonal<T>> results(ranks);
   // What a rank has is there until all have met.
   std::vector<Workspace> forms(ranks), chasing(ranks), transforming(ranks);
-  std::vector<HostMatrix<real_t<T>>> units(ranks);
+  std::vector<HostMatrix<T>> shards(ranks);
+  std::vector<HostMatrix<R>> units(ranks);
   P::Kind::run({plan.ranks, 0, direct}, [&](jaxmg::Rank<B>& rank) {
     const int me = rank.index();
     const auto p = static_cast<std::size_t>(me);
+    auto& panel = rank.panel();
+    const auto spoil = [&](MatrixView<T> view) { B::fill(panel, quiet_nan<T>(), view); };
+    const auto move = [&]<class S>(S* from, index_t count, std::vector<S>& to) {
+      to.resize(static_cast<std::size_t>(std::max<index_t>(count, 0)));
+      const MatrixView<S> view(from, count, 1, count);
+      B::template copy<S>(panel, view, {to.data(), count, 1, count});
+      B::fill(panel, quiet_nan<S>(), view);
+    };
     const jaxmg::BulgeSweeps sweeps = plan.sweeps();
     const auto form = forms[p].carve([&](Arena& arena) {
       return jaxmg::carve_tridiagonal_form<T>(arena, plan, me, eigenvectors);
@@ -146,27 +156,34 @@ Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool di
         [&](Arena& arena) { return jaxmg::carve_bulge_chasing<T>(arena, plan, me, eigenvectors); });
     const MatrixView<const T> lower = me == 0 ? band.lower.view() : MatrixView<const T>();
     jaxmg::bulge_chasing<B, T>(rank, sweeps, lower, work, form);
-    if (eigenvectors) {
-      const index_t first = first_column(n, plan.ranks, me);
-      const index_t m = first_column(n, plan.ranks, me + 1) - first;
-      HostMatrix<T>& V = results[p].Q = HostMatrix<T>(n, m);
-      HostMatrix<real_t<T>>& Z = units[p] = HostMatrix<real_t<T>>(n, m);
-      for (index_t j = 0; j < m; ++j) V(first + j, j) = Z(first + j, j) = 1;
-      const auto back = transforming[p].carve([&](Arena& arena) {
-        return jaxmg::carve_bulge_back_transform<T>(arena, plan, m, direct);
-      });
-      const MatrixView<const T> in_place = V.view();
-      if (n % 2 == 0) {
-        jaxmg::bulge_back_transform<B, T, real_t<T>>(rank, sweeps, plan.group, form.reflectors,
-                                                     form.phases, Z.view(), V.view(), back);
-      } else {
-        jaxmg::bulge_back_transform<B, T, T>(rank, sweeps, plan.group, form.reflectors, form.phases,
-                                             in_place, V.view(), back);
-      }
+    move(form.d, n, results[p].d);
+    move(form.e, n - 1, results[p].e);
+    spoil(work.band);
+    for (const MatrixView<T>& staging : work.staging) spoil(staging);
+    if (!eigenvectors) return;
+
+    const index_t first = first_column(n, plan.ranks, me);
+    const index_t m = first_column(n, plan.ranks, me + 1) - first;
+    const MatrixView<T> V = (shards[p] = HostMatrix<T>(n, m)).view();
+    const MatrixView<R> Z = (units[p] = HostMatrix<R>(n, m)).view();
+    for (index_t j = 0; j < m; ++j) V(first + j, j) = Z(first + j, j) = 1;
+    const auto back = transforming[p].carve(
+        [&](Arena& arena) { return jaxmg::carve_bulge_back_transform<T>(arena, plan, m, direct); });
+    const auto transform = [&]<class S>(MatrixView<const S> from) {
+      jaxmg::bulge_back_transform<B, T, S>(rank, sweeps, plan.group, form.reflectors, form.phases,
+                                           from, V, back);
+    };
+    if (n % 2 == 0) {
+      transform.template operator()<R>(Z);
+    } else {
+      transform.template operator()<T>(V);
     }
-    rank.synchronize();
-    results[p].d.assign(form.d, form.d + n);
-    results[p].e.assign(form.e, form.e + std::max<index_t>(n - 1, 0));
+    results[p].Q = HostMatrix<T>(n, m);
+    B::template copy<T>(panel, V, results[p].Q.view());
+    spoil(V);
+    spoil(form.reflectors);
+    for (const MatrixView<T>& view : back.chunks) spoil(view);
+    for (const MatrixView<T>& view : back.diamonds) spoil(view);
   });
 
   Tridiagonal<T> whole{results[0].d, results[0].e, HostMatrix<T>(n, eigenvectors ? n : 0)};
@@ -388,13 +405,13 @@ TYPED_TEST(BulgeChasing, EndsWithNaNWhereThereIsOne) {
 
 TYPED_TEST(BulgeChasing, ReducesUnderRandomScheduling) {
   using T = typename TypeParam::type;
-  const Band<T> band = make_band<T>(37, 4);
-  for (const unsigned seed : {1U, 2U, 3U}) {
-    jaxmg::set_cpu_chaos(seed, 100);
+  const Band<T> band = make_band<T>(29, 4);
+  for (const unsigned seed : {1U, 2U}) {
+    jaxmg::set_cpu_chaos(seed, 50);
     for (const int ranks : {1, 2, 3}) {
       for (const bool direct : {true, false}) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed << ", P = " << ranks << direct);
-        expect_reduced(band, reduce<TypeParam>(band, {37, 4, ranks, 6, 4, 2, 7}, direct));
+        expect_reduced(band, reduce<TypeParam>(band, {29, 4, ranks, 6, 4, 2, 7}, direct));
       }
     }
   }
