@@ -38,10 +38,12 @@ using Complex = std::complex<double>;
 template <Scalar T>
 struct Band {
   index_t n, b;
-  HostMatrix<T> lower;  ///< (b + 1) x n, NaN where there is no entry
+  /// (b + 1) x n, NaN where there is no entry, and in the imaginary parts of the diagonal.
+  HostMatrix<T> lower;
 
   T operator()(index_t i, index_t j) const {
     if (i < j) return conjugate((*this)(j, i));
+    if (i == j) return T(real_part(lower(0, j)));
     return i - j > b ? T(0) : lower(i - j, j);
   }
 };
@@ -88,7 +90,9 @@ Band<T> make_band(index_t n, index_t b, Shape shape = Shape::random) {
             std::exp2(range * static_cast<double>(i + j) / static_cast<double>(2 * n)));
       }
       if (shape == Shape::tiny) entry *= 1000 * std::numeric_limits<R>::min();
-      if (k == 0) entry = T(real_part(entry));
+      if constexpr (jaxmg::is_complex_v<T>) {
+        if (k == 0) entry.imag(std::numeric_limits<R>::quiet_NaN());
+      }
     }
   }
   return band;
@@ -285,6 +289,7 @@ double eigenvalue_error(const Band<T>& B, const Tridiagonal<T>& result) {
   if (B.n == 0) return 0;
   const int n = static_cast<int>(B.n), b = static_cast<int>(B.b), ld = b + 1, one = 1;
   HostMatrix<Complex> band = widened(B.lower);
+  for (index_t j = 0; j < B.n; ++j) band(0, j) = Complex(B(j, j));
   const auto size = static_cast<std::size_t>(n);
   std::vector<double> w(size), real_work(3 * size), d(result.d.begin(), result.d.end()),
       e(result.e.begin(), result.e.end());

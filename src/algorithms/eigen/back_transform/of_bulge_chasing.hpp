@@ -121,17 +121,16 @@ class BulgeBackTransform {
 /// Solca, Gates, Tomov, Schulthess and Dongarra, ISC 2013; there the diamonds stay factored.)
 ///
 /// Flops (times 4 for complex): (b + g)^2 / (b g) n^2 m, which is least for g = b: 4 n^2 m, twice
-/// what the reflectors would take one by one, and all in products with an inner size of 2 b; and
-/// some 3 n^2 (b + g)^2 / 2 b on every rank to form the diamonds, 1.5 b / m of the former for g =
-/// b. Bytes: V passes n / b times, each time read twice and written twice (a batched product is not
-/// in place: V's rows are copied to `rows` first). On a GPU, at b = 64 in float64, the products
-/// with their 2 b flops an element and pass are bound by flops where the copies stay in the L2
-/// cache, which k columns at a time allow (stride groups k elements); where not, by memory at 8
-/// flops a byte. How many diamonds make a wave, chunk / g, bounds a product's parallelism for small
-/// m.
+/// what the reflectors would take one by one, and all in products with an inner size of 2 b. To
+/// form the diamonds: (2 b + g) n^2 on every rank, 3 b / 4 m of the former for g = b. Bytes: V
+/// passes n / b times, each time read twice and written twice, since a batched product is not in
+/// place and V's rows are copied to `rows` first. On a GPU, at b = 64 in float64, that is 16 flops
+/// a byte of memory, and flops bound it, where `rows` stays in the L2 cache, as it does for k
+/// columns at a time with (chunk / g) (b + g) k elements small enough; else 8, and memory does. A
+/// wave of a chunk has chunk / g diamonds: too few of them leave a GPU idle if m is small.
 ///
-/// Memory: the chunks on their way, 2 n chunk elements, none where peers are read directly; two
-/// times w waves of diamonds, 2 w (chunk / g) (b + g)^2; and rows, (chunk / g) (b + g) k.
+/// Memory: 2 n chunk elements for chunks on their way, none where peers are read directly; for w
+/// waves of diamonds, twice, 2 w (chunk / g) (b + g)^2; and (chunk / g) (b + g) k for the rows.
 ///
 /// All ranks call, with the same `sweeps` and `group`. `reflectors` and `phases` as bulge_chasing()
 /// leaves them, reflectors' ld the same on all ranks; they, Z, V and `work` must be ready for

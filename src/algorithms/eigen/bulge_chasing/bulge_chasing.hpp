@@ -132,24 +132,24 @@ class BulgeChasing {
 /// in the order in which they are made, Q2 = H_1 H_2 .. diag(phases).
 ///
 /// Sweep s annihilates column s below its subdiagonal by a reflector on rows s + 1 .. s + b and
-/// chases the bulge that this makes down the band, b rows further with each level: the block right
-/// of ("before") the diagonal block of level k is multiplied by the reflector of level k - 1 from
-/// the right, its first column annihilated, and the new reflector applied to the rest of it and to
+/// chases the bulge that this makes down the band, b rows further with each level: the block left
+/// of the diagonal block of level k is multiplied by the reflector of level k - 1 from the right,
+/// its first column is annihilated, and the new reflector is applied to its other columns and to
 /// both sides of the diagonal block. The rest of the bulge is left to the next sweep, whose blocks
 /// are one row and column further: the band keeps 2 b - 1 subdiagonals.
 ///
-/// Rank 0 does all of this, 6 b n^2 flops (times 4 for complex), n^2 / 2 b steps of 12 b^2 flops
-/// that read and write 3 b^2 / 2 elements, in queue operations of a chunk of sweeps each. A chunk's
-/// reflectors leave for rank c mod P while the next chunk is chased, n^2 / 2 elements in all.
-/// On a GPU, where a thread block works on a sweep and the next one follows two levels behind, the
-/// critical path is 2 n + n / b steps, each a chain of a few reductions over b elements and two
-/// trips to the L2 cache, where a band of up to some 50 MB stays: latency bounds it, not the flops.
-/// A chunk's last sweep ends alone, which costs it 1 + n / (2 b chunk) times the time: chunks
-/// should not be much shorter than n / b.
+/// Rank 0 does all of this: 6 b n^2 flops (times 4 for complex), n^2 / 2 b steps that read and
+/// write 3 b^2 / 2 elements each, in queue operations of a chunk of sweeps. A chunk's reflectors
+/// leave for rank c mod P while the next chunk is chased, n^2 / 2 elements in all. On a GPU, where
+/// a thread block works on a sweep and the next one follows two levels behind, the critical path is
+/// 2 n + n / b steps. Each is a chain of a few reductions over b elements and two trips to the L2
+/// cache, which holds a band of 2 b n elements: latency bounds it, not flops or memory. A chunk's
+/// last sweep ends alone, which makes the chunk 1 + n / (2 b chunk) times as long: chunks should
+/// not be much shorter than n / b.
 ///
-/// Memory: n^2 / 2 P elements for the reflectors on every rank; on rank 0 also 2 b n for the band,
-/// and, where P > 1, 2 n chunk for chunks on their way. Eigenvalues alone (no `phases`) keep no
-/// reflector and send none.
+/// Memory: some n (n + chunk) / 2 P elements for the reflectors on every rank, n chunk at most more
+/// on rank 0 than on the last one; on rank 0 also 2 b n for the band, and, where P > 1, 2 n chunk
+/// for two chunks on their way. Eigenvalues alone (no `phases`) keep no reflector and send none.
 ///
 /// `lower`, on rank 0, is the lower triangle, (i, j) at lower(i - j, j), of (b + 1) x n; diagonals
 /// are taken as real. It, `work` and what `form` points to must be ready for rank.panel(); so is
