@@ -124,49 +124,74 @@ void apply_both(const Reflector<T>& H, MatrixView<T> D, T* w) {
   }
 }
 
-/// One sweep, serially. A window of the lower triangle is a matrix in the band's own storage, one
-/// element less from column to column.
+/// One sweep, level by level. A window of the lower triangle is a matrix in the band's own storage,
+/// one element less from column to column.
 template <Scalar T>
 class Sweep {
  public:
-  explicit Sweep(MatrixView<T> band)
+  Sweep(MatrixView<T> band, index_t s)
       : band_(band),
-        order_(band.cols),
         bandwidth_(band.rows / 2),
+        s_(s),
         H_(bandwidth_),
         scratch_(static_cast<std::size_t>(bandwidth_)) {}
 
-  /// Calls keep(k, H, rows) for each reflector.
-  template <class Keep>
-  void run(index_t s, Keep keep) {
-    index_t k = 0;
-    for (index_t row = s + 1; row < order_; row += bandwidth_, ++k) {
-      const index_t rows = std::min(bandwidth_, order_ - row);
-      if (k == 0) {
-        make_reflector(rows, &band_(1, s), H_);
-      } else {
-        // B := B H of the level before; its first column annihilated; the others likewise.
-        const MatrixView<T> B = window(row, row - bandwidth_, rows, bandwidth_);
-        apply_right(H_, B, scratch_.data());
-        make_reflector(rows, &B(0, 0), H_);
-        apply_left(H_, B.column_range(1, bandwidth_));
-      }
-      apply_both(H_, window(row, row, rows, rows), scratch_.data());
-      if (rows > 1) keep(k, std::as_const(H_), rows);
+  /// Levels, the last one of which may have one row, and then no reflector.
+  index_t levels() const { return (band_.cols - 1 - s_ + bandwidth_ - 1) / bandwidth_; }
+
+  /// Level k, after all before it.
+  void step(index_t k) {
+    const index_t row = s_ + 1 + k * bandwidth_, rows = rows_of(k);
+    if (k == 0) {
+      make_reflector(rows, &band_(1, s_), H_);
+    } else {
+      // B := B H of the level before; its first column annihilated; the others likewise.
+      const MatrixView<T> B = window(row, row - bandwidth_, rows, bandwidth_);
+      apply_right(H_, B, scratch_.data());
+      make_reflector(rows, &B(0, 0), H_);
+      apply_left(H_, B.column_range(1, bandwidth_));
     }
+    apply_both(H_, window(row, row, rows, rows), scratch_.data());
+  }
+
+  /// The reflector of level k, which step() has just made.
+  void keep(index_t k, MatrixView<T> column) const {
+    std::fill_n(column.data, column.rows, T(0));
+    if (H_.tau == 0) return;
+    std::copy_n(H_.data(), rows_of(k), column.data);
+    column(0, 0) = T(H_.tau);
   }
 
  private:
+  index_t rows_of(index_t k) const {
+    return std::min(bandwidth_, band_.cols - (s_ + 1 + k * bandwidth_));
+  }
   MatrixView<T> window(index_t row, index_t col, index_t rows, index_t cols) const {
     return {&band_(row - col, col), rows, cols, band_.ld - 1};
   }
 
   MatrixView<T> band_;
-  index_t order_;
   index_t bandwidth_;
+  index_t s_;
   Reflector<T> H_;
   std::vector<T> scratch_;
 };
+
+/// Sweeps that follow each other through the band: it passes a cache once for all of them.
+constexpr index_t sweeps_in_flight = 8;
+
+/// step(sweep, level) for each level of neighbouring sweeps, each as close behind the one before as
+/// the contract of chase() allows: two levels, and the later sweep first.
+template <Scalar T, class Step>
+void run_in_flight(std::vector<Sweep<T>>& sweeps, Step step) {
+  const auto count = static_cast<index_t>(sweeps.size());
+  for (index_t time = 0; time < sweeps.front().levels() + 2 * (count - 1); ++time) {
+    for (index_t s = count - 1; s >= 0; --s) {
+      const index_t k = time - 2 * s;
+      if (k >= 0 && k < sweeps[static_cast<std::size_t>(s)].levels()) step(s, k);
+    }
+  }
+}
 
 /// X := the product of the first `count` columns of V, as reflectors, each one row below the last.
 /// From the last to the first, as LAPACK's orgqr: reflector j finds its columns j.. alone filled.
@@ -196,13 +221,16 @@ void Backend::chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index
     for (index_t j = 0; j < reflectors.cols; ++j) {
       std::fill_n(&reflectors(0, j), reflectors.rows, T(0));
     }
-    Sweep<T> sweep(band);
-    for (index_t s = 0; s < sweeps; ++s) {
-      sweep.run(first_sweep + s, [&](index_t k, const Reflector<T>& H, index_t rows) {
-        if (reflectors.empty() || H.tau == 0) return;
-        T* const kept = &reflectors(0, s + sweeps * k);
-        std::copy_n(H.data(), rows, kept);
-        kept[0] = T(H.tau);
+    for (index_t begin = 0; begin < sweeps; begin += sweeps_in_flight) {
+      std::vector<Sweep<T>> flight;
+      for (index_t s = begin; s < std::min(begin + sweeps_in_flight, sweeps); ++s) {
+        flight.emplace_back(band, first_sweep + s);
+      }
+      run_in_flight(flight, [&](index_t s, index_t k) {
+        Sweep<T>& sweep = flight[static_cast<std::size_t>(s)];
+        sweep.step(k);
+        const index_t column = begin + s + sweeps * k;
+        if (column < reflectors.cols) sweep.keep(k, reflectors.column_range(column, column + 1));
       });
     }
   });
