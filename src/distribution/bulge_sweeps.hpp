@@ -82,14 +82,24 @@ class BulgeSweeps {
 /// and one level. Each reflector begins one row below the one before: b + g - 1 rows in all. With
 /// g = 3, b = 4, a column for each sweep, levels k (x), k + 1 (o) and k + 2 (+):
 ///
-///           G       G + 1
-///     0   x . .                 V is to be multiplied by all reflectors of the last sweep, then of
-///     1   x x .                 the one before, and so on. Reflectors of one sweep share no row,
-///     so 2   x x x     . . .       what counts is who overlaps in another sweep. (G, k) meets 3 x
-///     x x     x . .         - (G, k - 1) in later sweeps: that diamond comes first; 4   o x x x x
-///     .         - (G', k') with G' > G in rows only if k' <= k: they come first. 5   o o x     x x
-///     x       (G', k') with G' > G, k' > k begins below the last row of (G, k): 6   o o o     x x
-///     x       either may come first. 7   o o o     o x x 8   + o o     o o x
+///     row    G        G + 1
+///      0     x . .    . . .
+///      1     x x .    . . .
+///      2     x x x    . . .
+///      3     x x x    x . .
+///      4     o x x    x x .
+///      5     o o x    x x x
+///      6     o o o    x x x
+///      7     o o o    o x x
+///      8     + o o    o o x
+///
+/// V is to be multiplied by all reflectors of the last sweep, then of the one before, and so on.
+/// Those of one sweep share no row, so all that counts is who shares rows with whom in other
+/// sweeps:
+///
+/// - (G, k) and (G, k - 1) do, and those of (G, k - 1) are of later sweeps: it comes first;
+/// - (G, k) and (G', k') of a later group may if k' <= k: then (G', k') comes first. If k' > k, it
+///   begins below the last row of (G, k), and either may come first.
 ///
 /// So wave t = k + (last group - G) needs waves before it alone, and its diamonds share no row:
 /// (G + 1, k + 1) begins b + g rows below (G, k), which has one row less than that.

@@ -124,10 +124,11 @@ class BulgeBackTransform {
 /// what the reflectors would take one by one, and all in products with an inner size of 2 b. To
 /// form the diamonds: (2 b + g) n^2 on every rank, 3 b / 4 m of the former for g = b. Bytes: V
 /// passes n / b times, each time read twice and written twice, since a batched product is not in
-/// place and V's rows are copied to `rows` first. On a GPU, at b = 64 in float64, that is 16 flops
-/// a byte of memory, and flops bound it, where `rows` stays in the L2 cache, as it does for k
-/// columns at a time with (chunk / g) (b + g) k elements small enough; else 8, and memory does. A
-/// wave of a chunk has chunk / g diamonds: too few of them leave a GPU idle if m is small.
+/// place and V's rows are copied to `rows` first. On a GPU (an estimate), at b = 64 in float64,
+/// that is 16 flops a byte of memory, and flops bound it, where `rows` stays in the L2 cache, as it
+/// does for k columns at a time with (chunk / g) (b + g) k elements small enough; else 8, and
+/// memory does. A wave of a chunk has chunk / g diamonds: too few of them leave a GPU idle if m is
+/// small.
 ///
 /// Memory: 2 n chunk elements for chunks on their way, none where peers are read directly; for w
 /// waves of diamonds, twice, 2 w (chunk / g) (b + g)^2; and (chunk / g) (b + g) k for the rows.

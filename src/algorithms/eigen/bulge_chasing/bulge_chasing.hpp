@@ -140,12 +140,12 @@ class BulgeChasing {
 ///
 /// Rank 0 does all of this: 6 b n^2 flops (times 4 for complex), n^2 / 2 b steps that read and
 /// write 3 b^2 / 2 elements each, in queue operations of a chunk of sweeps. A chunk's reflectors
-/// leave for rank c mod P while the next chunk is chased, n^2 / 2 elements in all. On a GPU, where
-/// a thread block works on a sweep and the next one follows two levels behind, the critical path is
-/// 2 n + n / b steps. Each is a chain of a few reductions over b elements and two trips to the L2
-/// cache, which holds a band of 2 b n elements: latency bounds it, not flops or memory. A chunk's
-/// last sweep ends alone, which makes the chunk 1 + n / (2 b chunk) times as long: chunks should
-/// not be much shorter than n / b.
+/// leave for rank c mod P while the next chunk is chased, n^2 / 2 elements in all. On a GPU (an
+/// estimate), where a thread block works on a sweep and the next one follows two levels behind, the
+/// critical path is 2 n + n / b steps. Each is a chain of a few reductions over b elements and two
+/// trips to the L2 cache, which holds a band of 2 b n elements: latency bounds it, not flops or
+/// memory. A chunk's last sweep ends alone, which makes the chunk 1 + n / (2 b chunk) times as
+/// long: chunks should not be much shorter than n / b.
 ///
 /// Memory: some n (n + chunk) / 2 P elements for the reflectors on every rank, n chunk at most more
 /// on rank 0 than on the last one; on rank 0 also 2 b n for the band, and, where P > 1, 2 n chunk
