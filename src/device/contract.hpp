@@ -9,6 +9,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <vector>
 
 #include "jaxmg/types.hpp"
 #include "jaxmg/view.hpp"
@@ -25,7 +26,8 @@ enum class Priority { normal, high };
 enum class PanelMethod { trsm, block_substitution };
 
 // clang-format off
-/// In the order of the list: queues and events; moving data; BLAS; LAPACK; scalars of a team.
+/// In the order of the list: queues and events; moving data; BLAS; LAPACK; scalars of a team;
+/// data of the host.
 ///
 /// copy            dst := src (src may be a peer's)
 /// add             dst := dst + src (src may be a peer's)
@@ -47,12 +49,14 @@ enum class PanelMethod { trsm, block_substitution };
 /// first_failure   *out := smallest non-zero of infos[0..count), 0 if all are
 /// total           *out := sums[0] + ... + sums[count-1]
 /// round_to        *rounded := *sum in another precision
+/// download        host[0..count) := src; the host may read it once it has synchronised the queue
+/// upload          dst := host, which is gone or may change once the call has returned
 template <class B, class T>
 concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typename B::Device&, Priority> && requires(
     typename B::Device& device, typename B::Queue& queue, const typename B::Event& event,
     MatrixView<const T> a, MatrixView<T> c, T alpha, Op op, Side side, index_t first_row,
     std::int32_t* info, const std::int32_t* infos, double* sum, const double* sums,
-    real_t<T>* rounded, real_t<T> real_alpha, int count) {
+    real_t<T>* rounded, real_t<T> real_alpha, int count, index_t size) {
   { queue.record() } -> std::same_as<typename B::Event>;
   queue.wait(event);
   queue.synchronize();
@@ -81,6 +85,11 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typ
   B::first_failure(queue, infos, count, info);
   B::total(queue, sums, count, sum);
   B::round_to(queue, sums, rounded);
+
+  B::download(queue, sums, size, sum);
+  B::download(queue, infos, size, info);
+  B::upload(queue, std::vector<double>(), sum);
+  B::upload(queue, std::vector<std::int32_t>(), info);
 };
 // clang-format on
 

@@ -28,7 +28,6 @@ inline constexpr std::int32_t is_zero = -1;
 ///                 least A.cols x 2 A.cols
 /// unit_lower      A := A with ones on its diagonal and zeros above it
 /// copy_band       band(i, j) := A(j + i, j), 0 where A has no such row; real for i = 0
-/// read            the number at `info` once the queue is done with what it was given: waits
 /// trsm also takes a complex diagonal.
 template <class B, class T>
 concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> && requires(
@@ -43,7 +42,6 @@ concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> &
   B::householder_qr(queue, wide_out, wide_out, wide_out);
   B::unit_lower(queue, c);
   B::copy_band(queue, a, c);
-  { B::read(queue, info) } -> std::same_as<std::int32_t>;
 };
 // clang-format on
 

@@ -23,9 +23,8 @@ struct Rotation {
 constexpr index_t widest_leaf = 32;
 
 // clang-format off
-/// download        host[0..count) := src; the host may read it once it has synchronised the queue
-/// upload          dst := host, which may change once the call has returned
 /// copy            also of SecularRoot
+/// upload          also of index_t, R and Rotation; download also of R
 /// solve_leaves    for each i < count the tridiagonal block of rows and columns borders[i] up to
 ///                 borders[i + 1], at most widest_leaf, of diagonal d and off-diagonal e (e[j] couples
 ///                 j and j + 1): d := its eigenvalues, ascending, its window of Q := its
@@ -47,15 +46,13 @@ constexpr index_t widest_leaf = 32;
 ///                 an eigenvalue
 template <class B, class R>
 concept TridiagonalBackendFor = std::floating_point<R> && BackendFor<B, R> && requires(
-    typename B::Queue& queue, const R* values, R* results, const double* src, double* dst,
+    typename B::Queue& queue, const R* values, R* results, double* dst,
     const index_t* indices, index_t count, MatrixView<const R> a, MatrixView<R> c,
     const Rotation* rotations, const SecularEquation& equation, SecularRoot* roots,
     MatrixView<const SecularRoot> their_roots, MatrixView<SecularRoot> own_roots,
     std::int32_t* info) {
   B::download(queue, values, count, results);
-  B::download(queue, src, count, dst);
   B::upload(queue, std::vector<R>(), results);
-  B::upload(queue, std::vector<double>(), dst);
   B::upload(queue, std::vector<index_t>(), const_cast<index_t*>(indices));
   B::upload(queue, std::vector<Rotation>(), const_cast<Rotation*>(rotations));
   B::copy(queue, their_roots, own_roots);

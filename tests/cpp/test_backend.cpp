@@ -501,5 +501,24 @@ TYPED_TEST(BackendScalars, IntegersMoveToo) {
   EXPECT_EQ(to, (typename TypeParam::template Vector<std::int32_t>{1, 7, 3}));
 }
 
+TYPED_TEST(BackendScalars, WhatTheHostSendsComesBack) {
+  using Backend = typename TestFixture::Ops;
+  typename TypeParam::template Vector<double> there(4, 7);
+  Backend::upload(this->queue(), std::vector<double>{1, 2}, there.data() + 1);
+  Backend::upload(this->queue(), std::vector<double>(), there.data());
+  std::vector<double> here(4);
+  Backend::download(this->queue(), there.data(), 4, here.data());
+  Backend::download(this->queue(), there.data(), 0, static_cast<double*>(nullptr));
+  this->queue().synchronize();
+  EXPECT_EQ(here, (std::vector<double>{7, 1, 2, 7}));
+
+  Cell<TypeParam, std::int32_t> info(0);
+  std::int32_t outcome = 0;
+  Backend::upload(this->queue(), std::vector<std::int32_t>{5}, info.get());
+  Backend::download(this->queue(), info.get(), 1, &outcome);
+  this->queue().synchronize();
+  EXPECT_EQ(outcome, 5);
+}
+
 }  // namespace
 }  // namespace jaxmg::testing

@@ -152,7 +152,7 @@ class BandOperations : public jaxmg::testing::KindTest<typename P::Kind> {
     std::int32_t after = 0;
     run([&](auto& queue) {
       work(queue, number.data());
-      after = Ops::read(queue, number.data());
+      Ops::download(queue, number.data(), 1, &after);
     });
     return after;
   }

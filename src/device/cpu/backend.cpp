@@ -261,6 +261,24 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   });
 }
 
+template <class X>
+void Backend::download(Queue& queue, const X* src, index_t count, X* host) {
+  if (count == 0) return;
+  queue.enqueue([=] {
+    declare_read(src, count);
+    std::copy_n(src, count, host);
+  });
+}
+
+template <class X>
+void Backend::upload(Queue& queue, std::vector<X> host, X* dst) {
+  if (host.empty()) return;
+  queue.enqueue([host = std::move(host), dst] {
+    declare_write(dst, static_cast<index_t>(host.size()));
+    std::copy(host.begin(), host.end(), dst);
+  });
+}
+
 #define JAXMG_INSTANTIATE(T)                                                                      \
   template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                        \
   template void Backend::fill(Queue&, T, MatrixView<T>);                                          \
@@ -286,5 +304,14 @@ template void Backend::copy(Queue&, MatrixView<const SecularRoot>, MatrixView<Se
 template void Backend::fill(Queue&, std::int32_t, MatrixView<std::int32_t>);
 template void Backend::round_to(Queue&, const double*, float*);
 template void Backend::round_to(Queue&, const double*, double*);
+
+#define JAXMG_INSTANTIATE_HOST(X)                                 \
+  template void Backend::download(Queue&, const X*, index_t, X*); \
+  template void Backend::upload(Queue&, std::vector<X>, X*);
+JAXMG_INSTANTIATE_HOST(float)
+JAXMG_INSTANTIATE_HOST(double)
+JAXMG_INSTANTIATE_HOST(std::int32_t)
+JAXMG_INSTANTIATE_HOST(index_t)
+JAXMG_INSTANTIATE_HOST(Rotation)
 
 }  // namespace jaxmg::cpu

@@ -56,6 +56,11 @@ struct Backend {
   template <class R>
   static void round_to(Queue& queue, const double* sum, R* rounded);
 
+  template <class X>
+  static void download(Queue& queue, const X* src, index_t count, X* host);
+  template <class X>
+  static void upload(Queue& queue, std::vector<X> host, X* dst);
+
   // Reduction to band form: contract_band_reduction.hpp, band_reduction.cpp.
   template <class T>
   static void mark_zero(Queue& queue, MatrixView<const T> A, std::int32_t* info);
@@ -74,7 +79,6 @@ struct Backend {
   static void unit_lower(Queue& queue, MatrixView<T> A);
   template <class T>
   static void copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band);
-  static std::int32_t read(Queue& queue, const std::int32_t* value);
 
   // Bulge chasing: contract_bulge_chasing.hpp, bulge_chasing.cpp.
   template <class T>
@@ -92,11 +96,7 @@ struct Backend {
   static void apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t first_row,
                              index_t stride, MatrixView<T> scratch, MatrixView<T> V);
 
-  // The tridiagonal eigensolver: contract_tridiagonal.hpp.
-  template <class X>
-  static void download(Queue& queue, const X* src, index_t count, X* host);
-  template <class X>
-  static void upload(Queue& queue, std::vector<X> host, X* dst);
+  // The tridiagonal eigensolver: contract_tridiagonal.hpp, tridiagonal.cpp.
   template <class R>
   static void solve_leaves(Queue& queue, const index_t* borders, index_t count, double* d,
                            double* e, MatrixView<R> Q, std::int32_t* info);

@@ -145,11 +145,6 @@ void Backend::copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band)
   });
 }
 
-std::int32_t Backend::read(Queue& queue, const std::int32_t* value) {
-  queue.synchronize();
-  return *value;
-}
-
 #define JAXMG_INSTANTIATE(T)                                                          \
   template void Backend::mark_zero(Queue&, MatrixView<const T>, std::int32_t*);       \
   template void Backend::convert(Queue&, MatrixView<const T>, MatrixView<wide_t<T>>); \

@@ -12,24 +12,6 @@
 
 namespace jaxmg::cpu {
 
-template <class X>
-void Backend::download(Queue& queue, const X* src, index_t count, X* host) {
-  if (count == 0) return;
-  queue.enqueue([=] {
-    declare_read(src, count);
-    std::copy_n(src, count, host);
-  });
-}
-
-template <class X>
-void Backend::upload(Queue& queue, std::vector<X> host, X* dst) {
-  if (host.empty()) return;
-  queue.enqueue([host = std::move(host), dst] {
-    declare_write(dst, static_cast<index_t>(host.size()));
-    std::copy(host.begin(), host.end(), dst);
-  });
-}
-
 template <class R>
 void Backend::solve_leaves(Queue& queue, const index_t* borders, index_t count, double* d,
                            double* e, MatrixView<R> Q, std::int32_t* info) {
@@ -176,14 +158,6 @@ void Backend::bisect(Queue& queue, const R* d, const R* e, index_t n, index_t fi
     }
   });
 }
-
-#define JAXMG_INSTANTIATE_HOST(X)                                 \
-  template void Backend::download(Queue&, const X*, index_t, X*); \
-  template void Backend::upload(Queue&, std::vector<X>, X*);
-JAXMG_INSTANTIATE_HOST(float)
-JAXMG_INSTANTIATE_HOST(double)
-JAXMG_INSTANTIATE_HOST(index_t)
-JAXMG_INSTANTIATE_HOST(Rotation)
 
 #define JAXMG_INSTANTIATE(R)                                                                 \
   template void Backend::solve_leaves(Queue&, const index_t*, index_t, double*, double*,     \

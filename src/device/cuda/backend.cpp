@@ -262,6 +262,23 @@ void Backend::round_to(Queue& queue, const double* sum, R* rounded) {
   launch_round(queue.stream(), sum, rounded);
 }
 
+template <class X>
+void Backend::download(Queue& queue, const X* src, index_t count, X* host) {
+  if (count == 0) return;
+  chaos_delay(queue.stream());
+  JAXMG_CUDA(cudaMemcpyAsync(host, src, static_cast<std::size_t>(count) * sizeof(X),
+                             cudaMemcpyDefault, queue.stream()));
+}
+
+// Returns when CUDA has staged the pageable memory of `host`.
+template <class X>
+void Backend::upload(Queue& queue, std::vector<X> host, X* dst) {
+  if (host.empty()) return;
+  chaos_delay(queue.stream());
+  JAXMG_CUDA(cudaMemcpyAsync(dst, host.data(), host.size() * sizeof(X), cudaMemcpyDefault,
+                             queue.stream()));
+}
+
 #define JAXMG_INSTANTIATE(T)                                                                      \
   template void Backend::copy(Queue&, MatrixView<const T>, MatrixView<T>);                        \
   template void Backend::add(Queue&, MatrixView<const T>, MatrixView<T>);                         \
@@ -286,5 +303,11 @@ template void Backend::copy(Queue&, MatrixView<const std::int32_t>, MatrixView<s
 template void Backend::fill(Queue&, std::int32_t, MatrixView<std::int32_t>);
 template void Backend::round_to(Queue&, const double*, float*);
 template void Backend::round_to(Queue&, const double*, double*);
+
+#define JAXMG_INSTANTIATE_HOST(X)                                 \
+  template void Backend::download(Queue&, const X*, index_t, X*); \
+  template void Backend::upload(Queue&, std::vector<X>, X*);
+JAXMG_INSTANTIATE_HOST(double)
+JAXMG_INSTANTIATE_HOST(std::int32_t)
 
 }  // namespace jaxmg::cuda

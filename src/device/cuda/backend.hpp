@@ -52,6 +52,11 @@ struct Backend {
   static void total(Queue& queue, const double* sums, int count, double* out);
   template <class R>
   static void round_to(Queue& queue, const double* sum, R* rounded);
+
+  template <class X>
+  static void download(Queue& queue, const X* src, index_t count, X* host);
+  template <class X>
+  static void upload(Queue& queue, std::vector<X> host, X* dst);
 };
 
 static_assert(jaxmg::Backend<Backend>);

@@ -70,7 +70,9 @@ PanelRoute panel_qr(typename B::Queue& queue, MatrixView<T> A, MatrixView<T> fac
   B::template mark_zero<T>(queue, A, work.info);
   B::template convert<T, W>(queue, A, Q);
   cholesky_qr_twice<B, W>(queue, Q, small(0), small(1), small(2), work.info);
-  const std::int32_t outcome = B::read(queue, work.info);
+  std::int32_t outcome = 0;
+  B::download(queue, work.info, 1, &outcome);
+  queue.synchronize();
   if (outcome == is_zero) {
     B::template fill<T>(queue, T(0), factor);
     return PanelRoute::nothing;
