@@ -1,8 +1,8 @@
 // Back-transform of eigenvectors from band form: V := Q1 V.
 #pragma once
 
-#include "algorithms/cholesky/factor.hpp"
 #include "algorithms/eigen/band_reduction/reduce.hpp"
+#include "algorithms/panel_ring.hpp"
 
 namespace jaxmg {
 

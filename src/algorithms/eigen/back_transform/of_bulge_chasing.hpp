@@ -1,8 +1,7 @@
 // V := Q2 Z for the unitary factor of bulge chasing.
 #pragma once
 
-#include <array>
-
+#include "algorithms/panel_ring.hpp"
 #include "device/contract_bulge_chasing.hpp"
 #include "team/rank.hpp"
 
@@ -12,9 +11,9 @@ namespace jaxmg {
 template <Scalar T>
 struct BulgeBackTransformWork {
   /// b x most_columns() each; empty where peers' chunks are read in place.
-  std::array<MatrixView<T>, 2> chunks;
+  PanelStorage<T> chunks;
   /// height x (height groups w) each, for the diamonds of w waves at a time.
-  std::array<MatrixView<T>, 2> diamonds;
+  PanelStorage<T> diamonds;
   /// (stride groups) x k, for k columns of V at a time.
   MatrixView<T> rows;
 };
@@ -26,7 +25,13 @@ class BulgeBackTransform {
  public:
   BulgeBackTransform(Rank<B>& rank, const BulgeSweeps& sweeps, index_t group,
                      MatrixView<const T> reflectors, const BulgeBackTransformWork<T>& work)
-      : rank_(rank), sweeps_(sweeps), group_(group), reflectors_(reflectors), work_(work) {}
+      : rank_(rank),
+        sweeps_(sweeps),
+        group_(group),
+        reflectors_(reflectors),
+        work_(work),
+        chunks_(work.chunks),
+        diamonds_(work.diamonds) {}
 
   template <class S>
   void run(const T* phases, MatrixView<const S> Z, MatrixView<T> V) {
@@ -36,7 +41,7 @@ class BulgeBackTransform {
     for (index_t c = sweeps_.chunks() - 1; c >= 0; --c) {
       const Received<Event, T> chunk = fetch(c);
       if (!V.empty()) multiply(c, chunk, V);
-      read_[slot(c)] = rank_.ahead().record();
+      chunks_.release(c, {rank_.ahead().record()});
     }
     for (auto* queue : {&rank_.bulk(), &rank_.ahead(), &rank_.copies()}) {
       rank_.panel().wait(queue->record());
@@ -47,8 +52,6 @@ class BulgeBackTransform {
  private:
   using Event = typename B::Event;
 
-  static std::size_t slot(index_t k) { return static_cast<std::size_t>(k % 2); }
-
   /// Chunk c, wherever rank.ahead() may read it.
   Received<Event, T> fetch(index_t c) {
     MatrixView<const T> mine(nullptr, reflectors_.rows, sweeps_.columns(c), reflectors_.ld);
@@ -56,9 +59,8 @@ class BulgeBackTransform {
       const index_t begin = sweeps_.column_offset(c);
       mine = reflectors_.column_range(begin, begin + mine.cols);
     }
-    rank_.copies().wait(read_[slot(c)]);
-    return rank_.template broadcast<T>(sweeps_.holder(c), rank_.panel(), mine,
-                                       work_.chunks[slot(c)].column_range(0, mine.cols));
+    const MatrixView<T> staging = chunks_.acquire(c, mine.rows, mine.cols, rank_.copies());
+    return rank_.template broadcast<T>(sweeps_.holder(c), rank_.panel(), mine, staging);
   }
 
   /// V := the product of chunk c's reflectors times V. A number of waves is applied while the
@@ -72,8 +74,7 @@ class BulgeBackTransform {
     for (index_t begin = 0; begin < waves.waves(); begin += at_a_time, ++turn_) {
       const index_t end = std::min(begin + at_a_time, waves.waves());
       const MatrixView<T> diamonds =
-          work_.diamonds[slot(turn_)].column_range(0, (end - begin) * width);
-      rank_.ahead().wait(applied_[slot(turn_)]);
+          diamonds_.acquire(turn_, waves.height(), (end - begin) * width, rank_.ahead());
       B::template form_diamonds<T>(rank_.ahead(), waves, chunk.view, begin, diamonds);
       rank_.bulk().wait(rank_.ahead().record());
       for (index_t j = 0; j < V.cols; j += work_.rows.cols) {
@@ -82,7 +83,7 @@ class BulgeBackTransform {
           apply_wave(waves, t, diamonds.column_range((t - begin) * width, diamonds.cols), columns);
         }
       }
-      applied_[slot(turn_)] = rank_.bulk().record();
+      diamonds_.release(turn_, {rank_.bulk().record()});
     }
   }
 
@@ -105,9 +106,9 @@ class BulgeBackTransform {
   const index_t group_;
   MatrixView<const T> reflectors_;
   const BulgeBackTransformWork<T>& work_;
-  std::array<Event, 2> read_;     ///< the last reads of each of work_.chunks
-  std::array<Event, 2> applied_;  ///< the last reads of each of work_.diamonds
-  index_t turn_ = 0;
+  PanelRing<B, T> chunks_;
+  PanelRing<B, T> diamonds_;
+  index_t turn_ = 0;  ///< of the diamonds
 };
 
 /// V := Q2 Z for M = Q2 Tri Q2^H of bulge_chasing(): every rank its own m columns, m may differ or
