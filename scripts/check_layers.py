@@ -13,14 +13,23 @@ CPP_SUFFIXES = {".cpp", ".hpp", ".h", ".cu", ".cuh"}
 CPP_FOLDERS = ("include", "src", "ffi", "tests", "tester", "examples", "benchmarks")
 PYTHON_FOLDERS = ("python", "tests", "examples", "benchmarks", "scripts")
 
-INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 VENDOR = re.compile(
     r"^(cuda|cublas|cusolver|cusparse|curand|nccl|nvtx|nvToolsExt|cub/|thrust/|hip/)"
 )
 PRIVATE_JAX = re.compile(r"^\s*(?:from|import)\s+(?:jax\._src|jaxlib\._)|\bjax\._src\b")
 
 # These stand above every device and every framework.
-PORTABLE = ("include/", "src/algorithms/", "src/distribution/")
+CONTRACTS = "src/device/contract"
+ARITHMETIC = ("src/device/secular.hpp", "src/device/sturm.hpp")
+PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, *ARITHMETIC)
+# Which of the project's own headers they may include.
+MAY_INCLUDE = {
+    "src/distribution/": ("jaxmg/", "distribution/"),
+    CONTRACTS: ("jaxmg/", "distribution/", "device/contract", "device/secular.hpp"),
+    **dict.fromkeys(ARITHMETIC, ("jaxmg/",)),
+    "src/algorithms/": ("jaxmg/", "distribution/", "device/contract", "team/", "algorithms/"),
+}
 XLA_FOLDER = "ffi/"
 PRIVATE_JAX_FILE = "python/jaxmg/_compat.py"
 
@@ -42,9 +51,13 @@ def cpp_violations() -> Iterator[str]:
             match = INCLUDE.match(line)
             if not match:
                 continue
-            header = match.group(1)
+            header = match.group(2)
             if name.startswith(PORTABLE) and VENDOR.match(header):
                 yield f"{name}:{number}: a vendor header where none may be known: {header}"
+            for layer, known in MAY_INCLUDE.items():
+                own = match.group(1) == '"'
+                if own and name.startswith(layer) and not header.startswith(known):
+                    yield f"{name}:{number}: a header that {layer} may not know: {header}"
             if header.startswith("xla/") and not name.startswith(XLA_FOLDER):
                 yield f"{name}:{number}: an XLA header outside {XLA_FOLDER}: {header}"
             if name.startswith("include/") and not re.match(r"^(jaxmg/|[a-z_0-9]+$)", header):
