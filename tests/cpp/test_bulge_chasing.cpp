@@ -1,4 +1,5 @@
 // Band to tridiagonal by bulge chasing, and the back-transform: by the rank programs.
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -9,6 +10,7 @@
 #include "kinds.hpp"
 #include "testing/host_matrix.hpp"
 #include "testing/matrices.hpp"
+#include "testing/residuals.hpp"
 
 #define JAXMG_JOIN_(a, b, c) a##b##c
 #define JAXMG_JOIN(a, b, c) JAXMG_JOIN_(a, b, c)
@@ -228,24 +230,6 @@ HostMatrix<Complex> widened(const HostMatrix<T>& A) {
   return wide;
 }
 
-/// A B^H
-HostMatrix<Complex> times_adjoint(const HostMatrix<Complex>& A, const HostMatrix<Complex>& B) {
-  const index_t n = A.rows();
-  HostMatrix<Complex> C(n, B.rows());
-  for (index_t k = 0; k < A.cols(); ++k) {
-    for (index_t j = 0; j < B.rows(); ++j) {
-      const double re = B(j, k).real(), im = -B(j, k).imag();
-      const double* const a = reinterpret_cast<const double*>(&A(0, k));
-      double* const c = reinterpret_cast<double*>(&C(0, j));
-      for (index_t i = 0; i < n; ++i) {
-        c[2 * i] += a[2 * i] * re - a[2 * i + 1] * im;
-        c[2 * i + 1] += a[2 * i] * im + a[2 * i + 1] * re;
-      }
-    }
-  }
-  return C;
-}
-
 template <class Entry>
 double norm_1(index_t n, Entry entry) {
   double norm = 0;
@@ -258,29 +242,24 @@ double norm_1(index_t n, Entry entry) {
   return norm;
 }
 
-/// ||B - Q Tri Q^H||_1 / (n eps ||B||_1), and ||I - Q Q^H||_1 / (n eps) if that is larger.
 template <Scalar T>
-double residual(const Band<T>& B, const Tridiagonal<T>& result) {
-  const index_t n = B.n;
-  if (n == 0) return 0;
-  const double n_eps = static_cast<double>(n) * std::numeric_limits<real_t<T>>::epsilon();
-  const HostMatrix<Complex> Q = widened(result.Q);
-  HostMatrix<Complex> QT(n, n);
-  for (index_t j = 0; j < n; ++j) {
-    const auto at = static_cast<std::size_t>(j);
-    for (index_t i = 0; i < n; ++i) {
-      QT(i, j) = Q(i, j) * static_cast<double>(result.d[at]);
-      if (j > 0) QT(i, j) += Q(i, j - 1) * static_cast<double>(result.e[at - 1]);
-      if (j + 1 < n) QT(i, j) += Q(i, j + 1) * static_cast<double>(result.e[at]);
-    }
+HostMatrix<T> full(const Band<T>& B) {
+  HostMatrix<T> A(B.n, B.n);
+  for (index_t j = 0; j < B.n; ++j) {
+    for (index_t i = 0; i < B.n; ++i) A(i, j) = B(i, j);
   }
-  const HostMatrix<Complex> A = times_adjoint(QT, Q), I = times_adjoint(Q, Q);
-  const double norm = norm_1(n, B);
-  const double backward =
-      norm_1(n, [&](index_t i, index_t j) { return Complex(B(i, j)) - A(i, j); });
-  const double unitary =
-      norm_1(n, [&](index_t i, index_t j) { return I(i, j) - (i == j ? 1.0 : 0.0); });
-  return std::max(norm == 0 ? backward : backward / norm, unitary) / n_eps;
+  return A;
+}
+
+template <Scalar T>
+HostMatrix<T> full(const Tridiagonal<T>& form) {
+  const auto n = static_cast<index_t>(form.d.size());
+  HostMatrix<T> A(n, n);
+  for (index_t j = 0; j < n; ++j) {
+    A(j, j) = form.d[static_cast<std::size_t>(j)];
+    if (j + 1 < n) A(j + 1, j) = A(j, j + 1) = form.e[static_cast<std::size_t>(j)];
+  }
+  return A;
 }
 
 /// max |difference of eigenvalues| / (n eps ||B||_1), with LAPACK's of B.
@@ -312,7 +291,8 @@ double eigenvalue_error(const Band<T>& B, const Tridiagonal<T>& result) {
 template <Scalar T>
 void expect_reduced(const Band<T>& B, const Tridiagonal<T>& result) {
   for (const real_t<T> e : result.e) EXPECT_GE(e, 0);
-  EXPECT_LT(residual(B, result), 10);
+  EXPECT_LT(similarity_residual(full(B), result.Q, full(result)), 10);
+  EXPECT_LT(orthogonality_residual(result.Q), 10);
   EXPECT_LT(eigenvalue_error(B, result), 10);
 }
 
@@ -322,29 +302,31 @@ TYPED_TEST_SUITE(BulgeChasing, jaxmg::testing::OnCpu, jaxmg::testing::KindNames)
 
 TYPED_TEST(BulgeChasing, ReducesEverySizeAndBandwidth) {
   using T = typename TypeParam::type;
-  int turn = 0;
+  int turn = 0, shift = 0;
   for (const index_t b : {1, 2, 3, 8, 32}) {
     for (const index_t n :
          {index_t{0}, index_t{1}, index_t{2}, index_t{3}, b, b + 1, 2 * b + 1, index_t{41}}) {
       const Band<T> band = make_band<T>(n, b);
-      for (const int ranks : {1, 2, 3, 4}) {
+      shift = 1 - shift;
+      for (const int ranks : {1 + shift, 3 + shift}) {
         // Chunks, groups, waves and columns in all sizes, in turn.
         ++turn;
-        const index_t chunk = std::array{1, 5, 13, 1000}[static_cast<std::size_t>(turn % 4)];
+        const index_t chunk = std::array{1, 5, 13, 1000}[static_cast<std::size_t>((turn + b) % 4)];
         const index_t group = std::array{index_t{1}, std::max<index_t>(1, b / 2), b, b + 3,
                                          b}[static_cast<std::size_t>(turn % 5)];
         const BulgeChasingPlan plan{n, b, ranks, chunk, group, 1 + turn % 3, 1 + turn % 7 * 5};
         SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", P = " << ranks
                                           << ", chunk " << chunk << ", group " << group);
-        expect_reduced(band, reduce<TypeParam>(band, plan, turn % 2 == 0));
+        expect_reduced(band, reduce<TypeParam>(band, plan, turn % 8 < 4));
       }
+      ++turn;
     }
   }
 }
 
 TYPED_TEST(BulgeChasing, ReducesManyLevelsOnEveryNumberOfRanks) {
   using T = typename TypeParam::type;
-  const index_t n = 101, b = 8;
+  const index_t n = 83, b = 8;
   const Band<T> band = make_band<T>(n, b);
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const bool direct : {true, false}) {
@@ -357,8 +339,8 @@ TYPED_TEST(BulgeChasing, ReducesManyLevelsOnEveryNumberOfRanks) {
 
 TYPED_TEST(BulgeChasing, ReducesAWideBand) {
   using T = typename TypeParam::type;
-  const Band<T> band = make_band<T>(257, 32);
-  expect_reduced(band, reduce<TypeParam>(band, {257, 32, 3, 100, 32, 3, 64}, false));
+  const Band<T> band = make_band<T>(161, 32);
+  expect_reduced(band, reduce<TypeParam>(band, {161, 32, 3, 70, 32, 3, 64}, false));
 }
 
 TYPED_TEST(BulgeChasing, ReducesSpecialMatrices) {
