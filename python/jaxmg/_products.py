@@ -81,32 +81,27 @@ def hermitian_product(a: jax.Array, x: jax.Array, layout: Layout, by_columns: bo
     `x` and the result are of shape (n, k) and replicated, or sharded by columns.
     """
 
-    def share(rows: jax.Array, x: jax.Array) -> jax.Array:
-        """What this device's rows of A add to (A + A^H) x."""
+    def together(rows: jax.Array, x: jax.Array) -> jax.Array:
         first = lax.axis_index(layout.axes) * rows.shape[0]
         mine = lax.dynamic_slice_in_dim(x, first, rows.shape[0])
         y = _matmul(rows.T, mine.conj()).conj()
         y_mine = lax.dynamic_slice_in_dim(y, first, rows.shape[0]) + _matmul(rows, x)
-        return lax.dynamic_update_slice_in_dim(y, y_mine, first, 0)
-
-    def together(rows: jax.Array, x: jax.Array) -> jax.Array:
-        return lax.psum(share(rows, x), layout.axes) / 2
+        y = lax.dynamic_update_slice_in_dim(y, y_mine, first, 0)
+        return lax.psum(y, layout.axes) / 2
 
     def in_turns(rows: jax.Array, x: jax.Array) -> jax.Array:
-        """Each device's columns visit all others. No loop for XLA: what JAX makes of a sum over
-        devices within one, XLA for GPUs (jax 0.11.2) moves out of it, and gets it wrong."""
+        """One device's columns after the other's. No loop for XLA: of a sum over devices that JAX
+        transposes within one, XLA for GPUs (jax 0.11.2) makes wrong numbers."""
         y = jnp.zeros_like(x)
-        for shift in range(layout.ranks):
-            x, y = lax.optimization_barrier((x, y))  # one turn's blocks at a time
-            y = y + visit(rows, x, shift)
-        return y / 2
+        for owner in range(layout.ranks):
+            y = turn(rows, x, y, owner)
+        return y
 
-    @functools.partial(jax.checkpoint, static_argnums=2)
-    def visit(rows: jax.Array, x: jax.Array, shift: int) -> jax.Array:
-        there = [(p, (p + shift) % layout.ranks) for p in range(layout.ranks)]
-        back = [(to, p) for p, to in there]
-        theirs = lax.ppermute(x, layout.axes, there)
-        return lax.ppermute(share(rows, theirs), layout.axes, back)
+    @functools.partial(jax.checkpoint, static_argnums=3)
+    def turn(rows: jax.Array, x: jax.Array, y: jax.Array, owner: int) -> jax.Array:
+        is_mine = lax.axis_index(layout.axes) == owner
+        theirs = lax.psum(jnp.where(is_mine, x, 0), layout.axes)
+        return jnp.where(is_mine, together(rows, theirs), y)
 
     spec = layout.columns if by_columns else P()
     local = in_turns if by_columns else together
