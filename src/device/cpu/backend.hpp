@@ -4,6 +4,7 @@
 #include "device/contract.hpp"
 #include "device/contract_band_reduction.hpp"
 #include "device/contract_bulge_chasing.hpp"
+#include "device/contract_scaling.hpp"
 #include "device/contract_tridiagonal.hpp"
 #include "device/cpu/queue.hpp"
 
@@ -60,6 +61,14 @@ struct Backend {
   static void download(Queue& queue, const X* src, index_t count, X* host);
   template <class X>
   static void upload(Queue& queue, std::vector<X> host, X* dst);
+
+  // Scaling: contract_scaling.hpp, scaling.cpp.
+  template <class T>
+  static void largest_part(Queue& queue, MatrixView<const T> A, double* largest);
+  template <class T>
+  static void scale_to_one(Queue& queue, const double* largest, int count, MatrixView<T> A);
+  template <class T>
+  static void scale_from_one(Queue& queue, const double* largest, int count, MatrixView<T> A);
 
   // Reduction to band form: contract_band_reduction.hpp, band_reduction.cpp.
   template <class T>
@@ -121,6 +130,7 @@ struct Backend {
 };
 
 static_assert(jaxmg::Backend<Backend>);
+static_assert(jaxmg::ScalingBackend<Backend>);
 static_assert(jaxmg::BandReductionBackend<Backend>);
 static_assert(jaxmg::BulgeChasingBackend<Backend>);
 static_assert(jaxmg::TridiagonalBackend<Backend>);
