@@ -119,6 +119,7 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
     B::template copy<T>(panel, op.B.column_range(0, n), X);
     B::template trsm<T>(panel, Side::right, Op::conj_trans, M, X);
     B::template trsm<T>(panel, Side::right, Op::none, M, X);
+    B::template fill_nan_if<T>(panel, work.scalars.info, X);  // nobody reads it yet
     rank.post(x_tag, X.data, panel);
   } else {
     const MatrixView<const T> solved(rank.template take<T>(0, x_tag, panel), X.rows, X.cols, X.ld);
@@ -144,9 +145,11 @@ void potrs_program(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOpe
     forward_substitution<B, T>(rank, layout, M, work.solve, op.B, work.U, op.X);
     backward_substitution<B, T>(rank, layout, M, work.solve, work.U, op.X);
     agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
+    B::template fill_nan_if<T>(panel, op.info, op.X.column_range(0, problem.order));
   }
-  B::template fill<T>(panel, T(0), op.X.column_range(problem.order, op.X.cols));
-  B::template fill_nan_if<T>(panel, op.info, op.X);
+  const MatrixView<T> padding = op.X.column_range(problem.order, op.X.cols);
+  B::template fill<T>(panel, T(0), padding);
+  B::template fill_nan_if<T>(panel, op.info, padding);
 }
 
 }  // namespace jaxmg
