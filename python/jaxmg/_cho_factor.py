@@ -356,9 +356,6 @@ def _solve_linear(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Arr
     kept: CholeskyFactor = jax.tree.map(lax.stop_gradient, factor)
 
     def matrix_times(x: jax.Array) -> jax.Array:
-        return _compat.linear(product, x)
-
-    def product(x: jax.Array) -> jax.Array:
         columns = x.reshape(x.shape[0], -1)
         columns = jnp.pad(columns, ((0, factor.storage.shape[0] - x.shape[0]), (0, 0)))
         y = hermitian_product(factor.storage, columns, layout, spread)

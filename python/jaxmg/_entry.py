@@ -62,11 +62,6 @@ class Matrix(NamedTuple):
         """Whether the ranks divide the rows of `a`; else it is padded before it is sharded."""
         return self.a.shape[0] % self.layout.ranks == 0
 
-    @property
-    def columns(self) -> int:
-        """Columns of the storage that the ranks share."""
-        return self.a.shape[0] + -self.a.shape[0] % self.layout.ranks
-
 
 def global_matrix(
     routine: str, a: Any, T_A: Any, mesh: Any, in_specs: Any, matrix_specs: Any, n: Any

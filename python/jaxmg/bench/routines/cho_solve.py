@@ -11,7 +11,15 @@ from jax.sharding import PartitionSpec as P
 
 import jaxmg
 
-from ._routine import Consuming, Problem, Routine, complex_factor, ramps, solve_residual
+from ._routine import (
+    Consuming,
+    Problem,
+    Routine,
+    complex_factor,
+    positive_definite,
+    ramps,
+    solve_residual,
+)
 
 if TYPE_CHECKING:
     from ..suite import Case
@@ -23,11 +31,9 @@ class ChoSolve(Routine):
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Right-hand sides are spread by columns where the devices divide them."""
-        problem = super().problem(case, mesh)
-        if case.rhs == 1 or case.rhs % mesh.size:
-            return problem
-        b = ramps(case.n, case.rhs, case.dtype, mesh, P(None, "x"))
-        return Problem(mesh, problem.a, b)
+        spec = P(None, "x") if case.rhs > 1 and case.rhs % mesh.size == 0 else P()
+        a = positive_definite(case.n, case.dtype, mesh)
+        return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh, spec))
 
     def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
         factor = jaxmg.cho_factor(problem.a, case.tile, problem.mesh, P("x", None))
