@@ -361,14 +361,13 @@ def _solve_linear(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Arr
         y = hermitian_product(factor.storage, columns, layout, spread)
         return y[: x.shape[0]].reshape(x.shape)
 
-    x: jax.Array = lax.custom_linear_solve(
+    return _compat.linear_solve(
         matrix_times,
         b,
-        lambda _, b: _substitute_any(kept, b, spread),
+        lambda b: _substitute_any(kept, b, spread),
         # of A^T = conj(A)
-        lambda _, b: _substitute_any(kept, b.conj(), spread).conj(),
+        lambda b: _substitute_any(kept, b.conj(), spread).conj(),
     )
-    return x
 
 
 def solve(factor: CholeskyFactor, b: jax.Array, options: SolveOptions) -> jax.Array:

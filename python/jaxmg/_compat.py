@@ -109,3 +109,21 @@ def linear(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
         return f(x)
     y: jax.Array = jax.jvp(f, (jax.numpy.zeros_like(x),), (x,))[1]
     return y
+
+
+def linear_solve(
+    matvec: Callable[[jax.Array], jax.Array],
+    b: jax.Array,
+    solve: Callable[[jax.Array], jax.Array],
+    transpose_solve: Callable[[jax.Array], jax.Array],
+) -> jax.Array:
+    """``lax.custom_linear_solve``; `solve` and `transpose_solve` know the matrix."""
+    x: jax.Array = jax.lax.custom_linear_solve(
+        matvec, b, lambda _, b: solve(b), lambda _, b: transpose_solve(b)
+    )
+    if jax.__version_info__ >= (0, 7):
+        return x
+    # JAX 0.6 cannot transpose it for a solution that nobody uses, whose cotangent is a symbolic
+    # zero; a barrier's is an array.
+    same: jax.Array = jax.lax.optimization_barrier(x)
+    return same

@@ -189,6 +189,24 @@ def test_likelihood_of_a_gaussian_process(dtype, order, mesh):
     assert np.allclose(found, (np.linalg.inv(a) - np.outer(x, x.conj())).conj())
 
 
+LOGDETS = {
+    "potrs": lambda a, b: jaxmg.potrs(a, b, TILE, return_logdet=True)[1],
+    "cho_factor": lambda a, b: jaxmg.cho_factor(a, TILE).logdet(),
+    "potri": lambda a, b: jaxmg.potri(a, TILE, return_logdet=True)[1],
+}
+
+
+@pytest.mark.parametrize("order", ["eager", "jit"])
+@pytest.mark.parametrize("routine", LOGDETS)
+def test_log_determinant_alone(routine, order, mesh):
+    """The other results have no cotangent then."""
+    n = 2 * DEVICES
+    a, b = well_conditioned(n, np.float64), np.ones(n)
+    gradient = jax.grad(lambda a: LOGDETS[routine](a, b))
+    found = (jax.jit(gradient) if order == "jit" else gradient)(by_rows(a, mesh))
+    assert np.allclose(found, np.linalg.inv(a))
+
+
 @pytest.mark.parametrize("spec", [P(), SPEC, P(None, "x")], ids=str)
 @pytest.mark.parametrize("form", [by_potrs, by_factor], ids=lambda form: form.__name__)
 def test_right_hand_sides_in_all_shardings(form, spec, axis_type):
