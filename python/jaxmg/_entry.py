@@ -24,23 +24,23 @@ def status_of(info: jax.Array) -> jax.Array:
     return jnp.where(info != 0, NOT_POSITIVE_DEFINITE, 0).astype(jnp.int32)
 
 
-def with_extras(
-    result: jax.Array,
-    logdet: jax.Array,
-    info: jax.Array,
-    return_logdet: bool,
-    return_status: bool,
-    return_info: bool,
-) -> Any:
-    """``result[, logdet][, status][, info]``, by itself if it is the only one."""
-    results = [result]
-    if return_logdet:
-        results.append(logdet[0])
-    if return_status:
-        results.append(status_of(info)[0])
-    if return_info:
-        results.append(info[0])
-    return results[0] if len(results) == 1 else tuple(results)
+class Scalars(NamedTuple):
+    """What a call tells beside its arrays, made by its own program: eager indexing is slow."""
+
+    logdet: jax.Array
+    status: jax.Array
+    info: jax.Array
+
+    @classmethod
+    def of(cls, logdet: jax.Array, info: jax.Array) -> Scalars:
+        """From the foreign call's arrays of one entry."""
+        return cls(logdet[0], status_of(info)[0], info[0])
+
+    def after(self, *results: jax.Array, logdet: bool, status: bool, info: bool) -> Any:
+        """``results[, logdet][, status][, info]``, by itself if it is the only one."""
+        wanted = zip(self, (logdet, status, info), strict=True)
+        everything = (*results, *(scalar for scalar, is_wanted in wanted if is_wanted))
+        return everything[0] if len(everything) == 1 else everything
 
 
 @functools.lru_cache(maxsize=256)

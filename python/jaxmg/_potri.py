@@ -16,13 +16,13 @@ from . import _compat, _library
 from ._arguments import as_array, check_square
 from ._derivatives import in_sequence, inverse_tangent, without_derivatives
 from ._entry import (
+    Scalars,
     compiled,
     global_matrix,
     local_block,
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
-    with_extras,
 )
 from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
 from ._products import leading_block, trace_of_product
@@ -113,11 +113,12 @@ def _potri_jvp(
     return out, Outcome(inverse_tangent(x, da, layout), dlogdet, zero_from_primal(out.info))
 
 
-def _potri(a: jax.Array, layout: Layout, options: Options) -> Outcome:
+def _potri(a: jax.Array, layout: Layout, options: Options) -> tuple[jax.Array, Scalars]:
     if a.size == 0:  # nothing to invert, and XLA refuses a shard_map over nothing
-        return Outcome(a, jnp.zeros(1, np.finfo(a.dtype).dtype), jnp.zeros(1, np.int32))
+        real = np.finfo(a.dtype).dtype
+        return a, Scalars.of(jnp.zeros(1, real), jnp.zeros(1, np.int32))
     out: Outcome = _potri_stored(pad_storage(a, layout), layout, options)
-    return out._replace(inverse=unpadded(out.inverse, a.shape[0], layout))
+    return unpadded(out.inverse, a.shape[0], layout), Scalars.of(out.logdet, out.info)
 
 
 def potri(
@@ -185,8 +186,8 @@ def potri(
     options = Options(matrix.order, matrix.tile, donate or not matrix.is_divided)
     donate = donate and not _compat.is_traced(a)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
-        out: Outcome = compiled(_potri, donate, layout=layout, options=options)(a)
-    return with_extras(out.inverse, out.logdet, out.info, return_logdet, return_status, return_info)
+        inverse, scalars = compiled(_potri, donate, layout=layout, options=options)(a)
+    return scalars.after(inverse, logdet=return_logdet, status=return_status, info=return_info)
 
 
 def potri_shardmap_ctx(

@@ -17,13 +17,13 @@ from . import _cho_factor, _compat, _library
 from ._arguments import as_array, check_right_hand_side
 from ._derivatives import more_columns, without_derivatives
 from ._entry import (
+    Scalars,
     compiled,
     global_matrix,
     local_block,
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
-    with_extras,
 )
 from ._layout import AnyMesh, Layout, call_in_seat, is_by_rows, pad_storage, place
 
@@ -172,11 +172,21 @@ def _potrs_jvp(
     )
 
 
-def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
+class Solution(NamedTuple):
+    """What the global forms return of a call."""
+
+    x: jax.Array
+    work: jax.Array
+    scalars: Scalars
+
+
+def _solve(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Solution:
     if a.size == 0:  # nothing to solve, and XLA refuses a shard_map over nothing
         real = np.finfo(a.dtype).dtype
-        return Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
-    return _potrs(a, b, layout, options)
+        out = Outcome(b, jnp.zeros(1, real), jnp.zeros(1, np.int32), a)
+    else:
+        out = _potrs(a, b, layout, options)
+    return Solution(out.x, out.work, Scalars.of(out.logdet, out.info))
 
 
 def potrs(
@@ -269,7 +279,7 @@ def potrs(
         with_logdet=return_logdet,
         with_work=False,
     )
-    return with_extras(out.x, out.logdet, out.info, return_logdet, return_status, return_info)
+    return out.scalars.after(out.x, logdet=return_logdet, status=return_status, info=return_info)
 
 
 def _call(
@@ -285,7 +295,7 @@ def _call(
     in_place: bool,
     with_logdet: bool,
     with_work: bool,
-) -> Outcome:
+) -> Solution:
     """Checks the arguments of a global form, finds its layout and runs it."""
     matrix = global_matrix(routine, a, T_A, mesh, in_specs, matrix_specs, n)
     a, layout = matrix.a, matrix.layout
@@ -304,7 +314,8 @@ def _call(
     )
     b = place(b, layout.mesh, P())
     with _compat.foreign_context_left(layout.mesh, traced):
-        return compiled(_solve, donate, layout=layout, options=options)(a, b)
+        out: Solution = compiled(_solve, donate, layout=layout, options=options)(a, b)
+        return out
 
 
 def potrs_jit_ctx(
@@ -359,8 +370,10 @@ def potrs_jit_ctx(
         with_logdet=return_logdet,
         with_work=True,
     )
-    logdet = (out.logdet[0],) if return_logdet else ()
-    return (out.work, out.x, *logdet, status_of(out.info)[0])
+    returned: tuple[jax.Array, ...] = out.scalars.after(
+        out.work, out.x, logdet=return_logdet, status=True, info=False
+    )
+    return returned
 
 
 def potrs_shardmap_ctx(
