@@ -313,8 +313,8 @@ def _substitute(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Array
     spec = layout.columns if spread else P()
     solve = _compat.shard_map(local, layout.mesh, (layout.rows, layout.rows, P(), spec), spec)
     x: jax.Array = solve(
-        factor.storage,
-        factor.inverses,
+        _compat.reshard(factor.storage, layout.mesh, layout.rows),
+        _compat.reshard(factor.inverses, layout.mesh, layout.rows),
         factor.info.reshape(1),
         _compat.reshard(b, layout.mesh, spec),
     )
