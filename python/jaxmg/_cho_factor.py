@@ -346,19 +346,36 @@ def _whole_columns(b: jax.Array, layout: Layout) -> jax.Array:
     return jnp.pad(b, ((0, 0), (0, -b.shape[1] % layout.ranks)))
 
 
+@jax.custom_jvp
+def _by_tangent(storage: jax.Array) -> jax.Array:
+    """Something with the tangent of A, which is that of the factor's storage.
+
+    Its value is zero: that of the storage is not A's, and what is there in the triangle that no
+    routine reads may be NaN.
+    """
+    return jnp.zeros_like(storage)
+
+
+@_by_tangent.defjvp
+def _by_tangent_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return _by_tangent(*primals), tangents[0]
+
+
 def _solve_linear(factor: CholeskyFactor, b: jax.Array, spread: bool) -> jax.Array:
     """A^-1 b as JAX's own linear solve, which knows its derivatives.
 
-    Of the matrix it only uses the tangent, which is that of the factor's storage. So the storage
-    itself stands for A; what is computed with its value is not used, and XLA drops it.
+    Of the matrix it only uses the tangent; what is computed with its value XLA drops.
     """
     layout = factor.layout
+    matrix = _by_tangent(factor.storage)
     kept: CholeskyFactor = jax.tree.map(lax.stop_gradient, factor)
 
     def matrix_times(x: jax.Array) -> jax.Array:
         columns = x.reshape(x.shape[0], -1)
-        columns = jnp.pad(columns, ((0, factor.storage.shape[0] - x.shape[0]), (0, 0)))
-        y = hermitian_product(factor.storage, columns, layout, spread)
+        columns = jnp.pad(columns, ((0, matrix.shape[0] - x.shape[0]), (0, 0)))
+        y = hermitian_product(matrix, columns, layout, spread)
         return y[: x.shape[0]].reshape(x.shape)
 
     return _compat.linear_solve(

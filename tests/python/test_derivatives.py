@@ -11,9 +11,10 @@ from devices import DEVICES, PLATFORM, device_mesh
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
-from matrices import by_rows, everywhere, random_matrix, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
+from jaxmg import _cho_factor
 
 SPEC = P("x", None)
 TILE = 3
@@ -234,6 +235,29 @@ def test_second_derivatives_with_many_right_hand_sides(mesh):
 
     found = jax.jit(lambda a, d: second(by_factor, a, d))(by_rows(a, mesh), by_rows(d, mesh))
     assert np.allclose(found, second(dense, a, d))
+
+
+def test_the_unread_triangle_is_in_no_product(mesh, monkeypatch):
+    """Not even times zero, where the tangent that x has not got is an array of zeros."""
+    n = 2 * DEVICES
+    a, d = well_conditioned(n, np.float64), spd(n, np.float64, 1)
+    b = random_matrix(n, 2, np.float64, 2)
+    product = _cho_factor.hermitian_product
+    monkeypatch.setattr(
+        _cho_factor,
+        "hermitian_product",
+        lambda a, x, *rest: product(a, x * (1 + 0 * a[0, 0]), *rest),
+    )
+
+    @jax.jit
+    def tangent(a, d):
+        upper = jnp.where(np.tri(n, k=-1, dtype=bool), np.nan, a)
+        factor = functools.partial(jaxmg.cho_factor, T_A=TILE, mesh=mesh, donate=True)
+        return jax.jvp(lambda a: factor(a).solve(b), (upper,), (d,))
+
+    x, x_dot = tangent(by_rows(a, mesh), by_rows(d, mesh))
+    assert residual(a, x, b) < 10
+    assert np.allclose(x_dot, -np.linalg.solve(a, d @ x))
 
 
 def test_one_factorisation(mesh):
