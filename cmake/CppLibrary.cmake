@@ -15,7 +15,7 @@ target_link_libraries(jaxmg_linked_blas PUBLIC JaxmgBlas::JaxmgBlas)
 # The public functions, for all engines of this build.
 file(GLOB jaxmg_public_sources CONFIGURE_DEPENDS src/api/public/*.cpp)
 set(jaxmg_cpp_objects jaxmg_public_objects jaxmg_objects jaxmg_linked_blas)
-if(jaxmg_with_cuda)
+if(jaxmg_cuda_majors)
     list(APPEND jaxmg_cpp_objects jaxmg_cuda_objects)
 else()
     list(FILTER jaxmg_public_sources EXCLUDE REGEX "/cuda_")
@@ -46,8 +46,12 @@ set_target_properties(
         SOVERSION ${PROJECT_VERSION_MAJOR}
         INSTALL_RPATH "${JaxmgBlas_RPATH}"
 )
-if(jaxmg_with_cuda)
-    set_property(TARGET jaxmg APPEND PROPERTY INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
+if(jaxmg_cuda_majors)
+    set_property(
+        TARGET jaxmg
+        APPEND
+        PROPERTY INSTALL_RPATH "${JaxmgCuda${jaxmg_newest_cuda}_LIBRARY_DIRS}"
+    )
 endif()
 
 include(CMakePackageConfigHelpers)

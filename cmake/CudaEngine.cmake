@@ -1,46 +1,77 @@
-# The CUDA engine, compiled once for CUDA 13: part of libjaxmg_cu13.so, of the C++ library and of its
-# tests. Included where it is wanted and an nvcc was found.
-enable_language(CUDA)
-# The libraries of this nvcc's own toolkit, not those that the system has in /usr/local/lib. NVIDIA's
-# wheels have libcublas.so.13, but no libcublas.so. (librt is the system's.)
-find_library(CUDAToolkit_rt_LIBRARY rt)
-block(PROPAGATE CUDAToolkit_LIBRARY_DIR)
-    set(CMAKE_FIND_USE_CMAKE_SYSTEM_PATH OFF)
-    set(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH OFF)
-    list(APPEND CMAKE_FIND_LIBRARY_SUFFIXES .so.13 .so.12)
-    find_package(CUDAToolkit 13 REQUIRED)
-    find_library(CUDA_cusolverMg_LIBRARY cusolverMg HINTS ${CUDAToolkit_LIBRARY_DIR})
-endblock()
+# jaxmg_add_cuda_engine(MAJOR): the CUDA engine for CUDA 12 or 13, jaxmg_cuda<MAJOR>_objects: part of
+# libjaxmg_cu<MAJOR>.so, and, for the newest, of the C++ library and of its tests. One text for both:
+# the host's side is C++ for the host's compiler, the kernels are compiled by NVRTC, to code for each
+# of JAXMG_CUDA_ARCHITECTURES, and embedded.
 
 set(JAXMG_CUDA_ARCHITECTURES
-    "80-real;90-real;100-real;120"
+    "80;90-real;100-real;120"
     CACHE STRING
-    "What the kernels are compiled for; the last one also as PTX, for devices to come"
+    "What the kernels are compiled for; without -real also to PTX, for devices to come"
 )
 
-file(GLOB jaxmg_cuda_sources CONFIGURE_DEPENDS src/device/cuda/*.cpp src/device/cuda/*.cu)
-add_library(jaxmg_cuda_objects OBJECT ${jaxmg_cuda_sources})
-set_target_properties(
-    jaxmg_cuda_objects
-    PROPERTIES
-        CUDA_STANDARD 20
-        CUDA_ARCHITECTURES "${JAXMG_CUDA_ARCHITECTURES}"
-        CUDA_RUNTIME_LIBRARY Static
-        CUDA_VISIBILITY_PRESET hidden
+set(jaxmg_cuda_dir ${PROJECT_SOURCE_DIR}/src/device/cuda)
+file(
+    GLOB jaxmg_cuda_sources
+    CONFIGURE_DEPENDS
+    ${jaxmg_cuda_dir}/*.cpp
+    ${jaxmg_cuda_dir}/kernels/*.cpp
 )
-# A view of const elements has a conversion to itself, which is never used.
-target_compile_options(
-    jaxmg_cuda_objects
-    PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda -diag-suppress=554>
+# Every file of kernels, and all that they may include.
+file(GLOB jaxmg_kernel_files CONFIGURE_DEPENDS ${jaxmg_cuda_dir}/kernels/*.cu)
+file(
+    GLOB jaxmg_kernel_headers
+    CONFIGURE_DEPENDS
+    ${jaxmg_cuda_dir}/kernels/*.cuh
+    ${jaxmg_cuda_dir}/kernels/*.hpp
+    ${jaxmg_cuda_dir}/nvrtc/include/*
+    ${PROJECT_SOURCE_DIR}/src/device/*.hpp
+    ${PROJECT_SOURCE_DIR}/include/jaxmg/*.hpp
 )
-target_compile_definitions(jaxmg_cuda_objects INTERFACE JAXMG_WITH_CUDA)
-target_include_directories(
-    jaxmg_cuda_objects
-    PRIVATE $<TARGET_PROPERTY:jaxmg_objects,INTERFACE_INCLUDE_DIRECTORIES>
-)
-target_link_libraries(
-    jaxmg_cuda_objects
-    PUBLIC CUDA::cudart_static CUDA::cublas CUDA::cublasLt CUDA::cusolver
-)
-# The runtime within is nobody else's: a program may have one of its own.
-target_link_options(jaxmg_cuda_objects INTERFACE LINKER:--exclude-libs,libcudart_static.a)
+
+function(jaxmg_add_cuda_engine major)
+    set(compiler jaxmg_compile_kernels_${major})
+    add_executable(${compiler} ${jaxmg_cuda_dir}/nvrtc/compile_kernels.cpp)
+    target_include_directories(
+        ${compiler}
+        SYSTEM
+        PRIVATE $<TARGET_PROPERTY:jaxmg_cuda_toolkit_${major},INTERFACE_INCLUDE_DIRECTORIES>
+    )
+    target_link_libraries(${compiler} PRIVATE ${JaxmgCuda${major}_NVRTC})
+
+    set(generated ${PROJECT_BINARY_DIR}/generated/cuda${major})
+    file(MAKE_DIRECTORY ${generated}/kernels)
+    set(includes
+        ${jaxmg_cuda_dir}/nvrtc/include
+        ${PROJECT_SOURCE_DIR}/include
+        ${PROJECT_SOURCE_DIR}/src
+        ${JaxmgCuda${major}_DEVICE_INCLUDES}
+    )
+    list(TRANSFORM includes PREPEND --include-path=)
+    set(embedded "")
+    foreach(file IN LISTS jaxmg_kernel_files)
+        cmake_path(GET file STEM name)
+        set(base ${generated}/kernels/${name})
+        add_custom_command(
+            OUTPUT ${base}.cpp ${base}.hpp ${base}.bin
+            # A view of const elements has a conversion to itself, which is never used (warning 554).
+            COMMAND
+                ${compiler} ${file} ${generated}/kernels "${JAXMG_CUDA_ARCHITECTURES}" --std=c++20
+                --device-as-default-execution-space --diag-suppress=554 ${includes}
+            DEPENDS ${compiler} ${file} ${jaxmg_kernel_headers}
+            COMMENT "Compiling kernels for CUDA ${major}: ${name}"
+            VERBATIM
+        )
+        set_property(SOURCE ${base}.cpp APPEND PROPERTY OBJECT_DEPENDS ${base}.bin)
+        list(APPEND embedded ${base}.cpp ${base}.hpp)
+    endforeach()
+
+    set(objects jaxmg_cuda${major}_objects)
+    add_library(${objects} OBJECT ${jaxmg_cuda_sources} ${embedded})
+    target_compile_definitions(${objects} INTERFACE JAXMG_WITH_CUDA)
+    target_include_directories(
+        ${objects}
+        PUBLIC ${generated}
+        PRIVATE $<TARGET_PROPERTY:jaxmg_objects,INTERFACE_INCLUDE_DIRECTORIES>
+    )
+    target_link_libraries(${objects} PUBLIC jaxmg_cuda_toolkit_${major})
+endfunction()

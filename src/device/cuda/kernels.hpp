@@ -1,15 +1,14 @@
-// Launchers of the few kernels that no library has. All are enqueued on `stream`.
+// Launchers of the few kernels that no library has; the kernels are in kernels/*.cu. All are enqueued
+// on `stream`.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
-#include "jaxmg/types.hpp"
+#include "device/cuda/kernels/regions.hpp"
+#include "device/cuda/kernels/sizes.hpp"
 #include "jaxmg/view.hpp"
 
 namespace jaxmg::cuda {
-
-/// Width of the diagonal blocks that invert_small_blocks() inverts.
-inline constexpr index_t small_block = 64;
 
 template <class T>
 void launch_add(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst);
@@ -51,20 +50,6 @@ void launch_total(cudaStream_t stream, const double* sums, int count, double* ou
 template <class R>
 void launch_round(cudaStream_t stream, const double* sum, R* rounded);
 
-/// Two integers in device memory.
-struct Pair {
-  const std::int32_t* first;
-  const std::int32_t* second;
-};
-/// 32-bit words in device memory.
-struct Region {
-  std::int32_t* data = nullptr;
-  index_t words = 0;
-};
-struct Regions {
-  static constexpr int most = 4;
-  Region of[most];
-};
 /// Sets all bits of the regions, so that integers are -1 and floating point numbers NaN, unless
 /// *pair.first and *pair.second are these.
 void launch_spoil_unless_equal(cudaStream_t stream, Pair pair, std::int32_t first,
