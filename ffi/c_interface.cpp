@@ -38,7 +38,7 @@ std::int64_t jaxmg_blas_entries() {
 }
 
 /// Pointers in the order of BlasTable: for s, d, c, z each gemm, gemv, syrk or herk, trsm, potrf,
-/// trtri, steqr, geqrf, larft, with Fortran's calling convention.
+/// trtri, steqr, geqrf, larft, syevd or heevd, with Fortran's calling convention.
 void jaxmg_set_blas(const void* const* pointers, const char* name) {
   jaxmg::cpu::BlasTable table;
   std::memcpy(&table, pointers, sizeof table);

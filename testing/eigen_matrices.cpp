@@ -1,7 +1,9 @@
 #include "testing/eigen_matrices.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <stdexcept>
 
 #include "testing/matrices.hpp"
 
@@ -154,14 +156,47 @@ HostMatrix<W> unscaled(EigenKind kind, index_t n, double eps, unsigned seed) {
   return A;
 }
 
+struct KindEntry {
+  EigenKind kind;
+  const char* word;
+  const char* description;
+};
+
+constexpr std::array<KindEntry, all_eigen_kinds.size()> kinds = {{
+    {EigenKind::random, "random", "uniform entries"},
+    {EigenKind::geometric, "geometric", "spectrum from 1 down to eps, alternating signs"},
+    {EigenKind::arithmetic, "arithmetic", "spectrum from -1 to 1 in equal steps"},
+    {EigenKind::clusters, "clusters", "half of the spectrum at 1 and half at eps"},
+    {EigenKind::equal, "equal", "all eigenvalues 1, up to rounding"},
+    {EigenKind::zero, "zero", "0"},
+    {EigenKind::identity, "identity", "I"},
+    {EigenKind::diagonal, "diagonal", "diag(1 .. n)"},
+    {EigenKind::wilkinson, "wilkinson", "Wilkinson's tridiagonal matrix"},
+    {EigenKind::glued_wilkinson, "glued_wilkinson",
+     "Wilkinson matrices glued by sqrt(eps), rotated"},
+    {EigenKind::graded_down, "graded_down", "rows from 1e300 to 1e-300, scaled"},
+    {EigenKind::graded_up, "graded_up", "the other way round"},
+    {EigenKind::rank_one, "rank_one", "v v^H"},
+    {EigenKind::nan, "nan", "random, with one NaN"},
+}};
+
+const KindEntry& entry_of(EigenKind kind) {
+  return *std::find_if(kinds.begin(), kinds.end(),
+                       [kind](const KindEntry& entry) { return entry.kind == kind; });
+}
+
 }  // namespace
 
-const char* to_string(EigenKind kind) {
-  constexpr std::array words = {
-      "random",      "geometric", "arithmetic", "clusters",  "equal",
-      "zero",        "identity",  "diagonal",   "wilkinson", "glued_wilkinson",
-      "graded_down", "graded_up", "rank_one",   "nan"};
-  return words[static_cast<std::size_t>(kind)];
+const char* to_string(EigenKind kind) { return entry_of(kind).word; }
+const char* description(EigenKind kind) { return entry_of(kind).description; }
+
+EigenKind eigen_kind_from_string(const std::string& word) {
+  std::string known;
+  for (const KindEntry& entry : kinds) {
+    if (word == entry.word) return entry.kind;
+    known += (known.empty() ? "" : ", ") + std::string(entry.word);
+  }
+  throw std::invalid_argument("expected one of " + known + "; got '" + word + "'");
 }
 
 template <Scalar T>

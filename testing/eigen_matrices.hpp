@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "testing/host_matrix.hpp"
 
@@ -32,7 +33,12 @@ inline constexpr std::array all_eigen_kinds = {
     EigenKind::rank_one,  EigenKind::nan,
 };
 
+/// The word for a kind on a command line.
 const char* to_string(EigenKind kind);
+/// What such a matrix is, in a few words for a help text.
+const char* description(EigenKind kind);
+/// Throws std::invalid_argument for a word that names no kind; the message lists those that do.
+EigenKind eigen_kind_from_string(const std::string& word);
 
 /// Both triangles, exactly Hermitian, real diagonal, scaled by a power of two to max |a| in
 /// [0.5, 1) as an eigensolver does first; what is too small for T then is 0. Computed in double

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <functional>
+#include <utility>
 
 namespace jaxmg_testing {
 namespace {
@@ -219,6 +220,27 @@ double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X) {
 }
 
 template <Scalar T>
+double one_norm(const HostMatrix<T>& A) {
+  return one_norm(split(A));
+}
+
+template <Scalar T>
+double eigen_residual(const HostMatrix<T>& A, const HostMatrix<T>& V,
+                      const std::vector<real_t<T>>& w) {
+  const Planes<T> matrix = split(A), vectors = split(V);
+  Planes<T> scaled_vectors = vectors;
+  for (index_t j = 0; j < V.cols(); ++j) {
+    const double value = w[static_cast<std::size_t>(j)];
+    for (index_t i = 0; i < V.rows(); ++i) {
+      scaled_vectors.real(i, j) *= value;
+      if constexpr (jaxmg::is_complex_v<T>) scaled_vectors.imaginary(i, j) *= value;
+    }
+  }
+  const Planes<T> R = remainder(matrix, vectors, std::move(scaled_vectors));
+  return scaled<T>(one_norm(R), A.cols(), one_norm(matrix));
+}
+
+template <Scalar T>
 double orthogonality_residual(const HostMatrix<T>& Q) {
   const Planes<T> R = remainder(split(conj_transposed(Q)), split(Q), split(identity<T>(Q.cols())));
   return scaled<T>(one_norm(R), Q.rows(), 1);
@@ -239,6 +261,9 @@ double similarity_residual(const HostMatrix<T>& A, const HostMatrix<T>& Q, const
   template double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X,      \
                                  const HostMatrix<T>& B);                             \
   template double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);   \
+  template double one_norm(const HostMatrix<T>& A);                                   \
+  template double eigen_residual(const HostMatrix<T>& A, const HostMatrix<T>& V,      \
+                                 const std::vector<real_t<T>>& w);                    \
   template double orthogonality_residual(const HostMatrix<T>& Q);                     \
   template double similarity_residual(const HostMatrix<T>& A, const HostMatrix<T>& Q, \
                                       const HostMatrix<T>& B);

@@ -10,6 +10,10 @@
 
 namespace jaxmg_testing {
 
+/// ||A||_1, the largest sum of a column's moduli.
+template <Scalar T>
+double one_norm(const HostMatrix<T>& A);
+
 /// ||A - L L^H||_1 / (n eps ||A||_1): n^3 / 6. Both n x n; A Hermitian, its lower triangle is read;
 /// L lower triangular, with zeros above the diagonal.
 template <Scalar T>
@@ -23,6 +27,11 @@ double solve_residual(const HostMatrix<T>& A, const HostMatrix<T>& X, const Host
 /// ||I - A X||_1 / (n eps ||A||_1 ||X||_1): n^3. Both n x n, read whole.
 template <Scalar T>
 double inverse_residual(const HostMatrix<T>& A, const HostMatrix<T>& X);
+
+/// ||A V - V diag(w)||_1 / (n eps ||A||_1): n^3. A and V n x n, read whole, w n values.
+template <Scalar T>
+double eigen_residual(const HostMatrix<T>& A, const HostMatrix<T>& V,
+                      const std::vector<real_t<T>>& w);
 
 /// ||I - Q^H Q||_1 / (n eps): n^3. Q is n x k, k <= n.
 template <Scalar T>

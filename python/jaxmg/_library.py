@@ -82,6 +82,7 @@ def _give_blas(library: ctypes.CDLL) -> None:
             "steqr",
             "geqrf",
             "larft",
+            "heevd" if kind in "cz" else "syevd",
         )
     ]
     if len(names) != library.jaxmg_blas_entries():

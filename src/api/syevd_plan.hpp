@@ -10,16 +10,22 @@
 
 namespace jaxmg {
 
+/// How a rank's eigenvectors leave a call: as the columns that they are, or as the rows of V^H,
+/// which a row-major array of conjugated columns is.
+enum class Eigenvectors { none, columns, rows };
+
 /// What every rank of a call agrees on.
 struct SyevdProblem {
   index_t columns;  ///< storage columns and rows, a multiple of the ranks
   index_t order;    ///< true order, at most `columns`
   int ranks;
   index_t tile;
-  bool eigenvectors;
-  bool in_place;            ///< A's own storage becomes the working matrix
-  BandReductionSizes band;  ///< bandwidth, and columns of reflectors in an update
+  Eigenvectors eigenvectors;
+  bool in_place;                 ///< A's own storage becomes the working matrix
+  BandReductionSizes band = {};  ///< bandwidth, and columns of reflectors in an update
+  bool on_one_rank = false;      ///< so small that LAPACK, on rank 0 alone, is fastest
 
+  bool with_vectors() const { return eigenvectors != Eigenvectors::none; }
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
   /// As a call that only redistributes.
   CholeskyProblem matrix() const { return {columns, order, ranks, tile, 0, in_place}; }
@@ -36,22 +42,23 @@ struct SyevdProblem {
   }
 };
 
-/// Scratch of mirror(), for several ranks that pull.
-template <Scalar T>
-PanelStorage<T> take_mirror_panels(Arena& arena, const SyevdProblem& problem) {
-  PanelStorage<T> panels;
-  for (MatrixView<T>& slot : panels) slot = arena.take_matrix<T>(problem.order, problem.tile);
-  return panels;
-}
+/// Throws InvalidArgument on sizes that make no sense. A tile or a bandwidth of 0 is one to be
+/// chosen.
+void validate(const SyevdProblem& problem);
+
+/// `problem` with its tile, bandwidth and block: the given ones, the tile at most n_loc, or, where
+/// they are 0, some that were measured to be good. If the tile is 0, what is no larger than a tile
+/// goes to one rank.
+SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype);
 
 /// A rank's workspace, of rank p: a formula of the problem, the dtype, p, and how peers are read.
 ///
 /// For the length of a call, with n_loc = n / P: the working copy of A, n n_loc elements (none in
 /// place); the band and the factors of its reflectors, (b + 1) n + b n_loc. With eigenvectors also
-/// this rank's chunks of bulge reflectors, some n n_loc / 2, and for complex types the real
-/// eigenvectors of the tridiagonal matrix, n n_loc real numbers. The scratch of the stages shares
-/// one storage; the largest is that of divide and conquer, n n_loc + 512 n real numbers and 20 n
-/// of 8 bytes, or for small n_loc that of the reduction, 2 K (n + n_loc).
+/// n n_loc elements for V or V^H, whichever is not the result, and this rank's chunks of bulge
+/// reflectors, some n n_loc / 2. The scratch of the stages shares one storage: that of the
+/// reduction is 2 K (n + n_loc) + 3 b (n + n_loc) elements, that of divide and conquer 512 n real
+/// numbers and 20 n of 8 bytes. On one rank alone it is n^2.
 template <Scalar T>
 struct SyevdWorkspace {
   using R = real_t<T>;
@@ -61,17 +68,22 @@ struct SyevdWorkspace {
   MatrixView<T> matrix;  ///< working copy (not in place)
   BandForm<T> band;
   TridiagonalForm<T> tridiagonal;
-  MatrixView<R> Z;  ///< n x n_loc, for complex types
+  T* other = nullptr;  ///< columns x n_loc elements: V, or, where that is the result, V^H
+  std::int32_t* infos = nullptr;  ///< of divide and conquer, which peers read
 
-  // These share their storage, stage by stage.
   MatrixView<T> staging;
   PanelStorage<T> panels;
+  // These share their storage, stage by stage, with each other and with the former two.
   BandReductionWork<T> reduction;
   BulgeChasingWork<T> chasing;
   DivideAndConquerWork<R> merging;
   R* own_eigenvalues = nullptr;
   BulgeBackTransformWork<T> from_tridiagonal;
   BandBackTransformWork<T> from_band;
+
+  // On one rank alone.
+  R* w = nullptr;
+  std::int32_t* info = nullptr;
 
   static SyevdWorkspace carve(Arena& arena, const SyevdProblem& problem, int p,
                               bool reads_peers_directly);
@@ -80,24 +92,42 @@ struct SyevdWorkspace {
     carve(arena, problem, p, reads_peers_directly);
     return arena.bytes();
   }
+  /// What suffices for every rank.
+  static std::size_t most_bytes(const SyevdProblem& problem, bool reads_peers_directly) {
+    std::size_t most = 0;
+    for (int p = 0; p < problem.ranks; ++p) {
+      most = std::max(most, bytes(problem, p, reads_peers_directly));
+    }
+    return most;
+  }
 };
 
 template <Scalar T>
 SyevdWorkspace<T> SyevdWorkspace<T>::carve(Arena& arena, const SyevdProblem& problem, int p,
                                            bool reads_peers_directly) {
-  const BlockCyclic layout = problem.layout();
-  const index_t n = problem.order, n_loc = layout.local_columns();
-  const BulgeChasingPlan plan = problem.bulge_chasing();
+  const index_t n = problem.order;
   SyevdWorkspace work{};
   work.largest = arena.take<double>(1);
   work.all_largest = arena.take<double>(problem.ranks);
+  if (problem.on_one_rank) {
+    work.matrix = arena.take_matrix<T>(n, n);
+    work.w = arena.take<R>(n);
+    work.info = arena.take<std::int32_t>(1);
+    return work;
+  }
+  const BlockCyclic layout = problem.layout();
+  const index_t n_loc = layout.local_columns();
+  const BulgeChasingPlan plan = problem.bulge_chasing();
   if (!problem.in_place) {
     const index_t ld = padded_ld<T>(problem.columns);
     work.matrix = {arena.take<T>(ld * n_loc), problem.columns, n_loc, ld};
   }
   work.band = carve_band_form<T>(arena, layout, problem.band.bandwidth);
-  work.tridiagonal = carve_tridiagonal_form<T>(arena, plan, p, problem.eigenvectors);
-  if (problem.eigenvectors && is_complex_v<T>) work.Z = arena.take_matrix<R>(n, n_loc);
+  work.tridiagonal = carve_tridiagonal_form<T>(arena, plan, p, problem.with_vectors());
+  if (problem.with_vectors()) {
+    work.other = arena.take<T>(problem.columns * n_loc);
+    work.infos = arena.take<std::int32_t>(problem.ranks + 1);
+  }
 
   const Arena kept = arena;
   const auto stage = [&](const auto& take) {
@@ -106,23 +136,22 @@ SyevdWorkspace<T> SyevdWorkspace<T>::carve(Arena& arena, const SyevdProblem& pro
     arena.cover(own);
   };
   stage([&](Arena& own) {
-    if (problem.in_place)
+    if (problem.in_place) {
       work.staging = own.take_matrix<T>(problem.columns, staging_columns(layout));
-  });
-  stage([&](Arena& own) {
+    }
     if (!reads_peers_directly && problem.ranks > 1) {
-      work.panels = take_mirror_panels<T>(own, problem);
+      for (MatrixView<T>& slot : work.panels) slot = own.take_matrix<T>(n, problem.tile);
     }
   });
   stage([&](Arena& own) { work.reduction = carve_band_reduction<T>(own, layout, problem.band); });
   stage([&](Arena& own) {
-    work.chasing = carve_bulge_chasing<T>(own, plan, p, problem.eigenvectors);
+    work.chasing = carve_bulge_chasing<T>(own, plan, p, problem.with_vectors());
   });
-  if (!problem.eigenvectors) {
+  if (!problem.with_vectors()) {
     stage([&](Arena& own) { work.own_eigenvalues = own.take<R>(n); });
     return work;
   }
-  stage([&](Arena& own) { work.merging = take_divide_and_conquer_work<R>(own, n, problem.ranks); });
+  stage([&](Arena& own) { work.merging = take_merge_work<R>(own, n); });
   const index_t m = problem.columns_of_rank(p);
   stage([&](Arena& own) {
     work.from_tridiagonal = carve_bulge_back_transform<T>(own, plan, m, reads_peers_directly);

@@ -4,6 +4,7 @@
 #include "algorithms/cholesky/mirror.hpp"
 #include "algorithms/eigen/tridiagonal/bisection.hpp"
 #include "api/potri_program.hpp"
+#include "api/stages.hpp"
 #include "api/syevd_plan.hpp"
 #include "device/contract_scaling.hpp"
 
@@ -11,33 +12,30 @@ namespace jaxmg {
 
 /// What an eigensolver asks of a backend.
 template <class B, class T>
-concept EigenBackendFor = ScalingBackendFor<B, T> && BandReductionBackend<B> &&
-    BulgeChasingBackendFor<B, T> && TridiagonalBackendFor<B, real_t<T>>;
+concept EigenBackendFor = SyevdBackendFor<B, T> && ScalingBackendFor<B, T> &&
+    BandReductionBackend<B> && BulgeChasingBackendFor<B, T> && TridiagonalBackendFor<B, real_t<T>>;
 
 /// One rank's operands of syevd.
 template <Scalar T>
 struct SyevdOperands {
-  MatrixView<T> A;     ///< this rank's block of M, columns x n_loc; read only unless in place
-  real_t<T>* w;        ///< `order` eigenvalues, ascending, the same on all ranks
-  MatrixView<T> V;     ///< columns x n_loc: this rank's block of eigenvectors, zero beyond the
-                       ///< order; empty for eigenvalues alone
+  MatrixView<T> A;  ///< this rank's block of M, columns x n_loc; read only unless in place
+  real_t<T>* w;     ///< `order` eigenvalues, ascending, the same on all ranks
+  MatrixView<T> V;  ///< this rank's block of eigenvectors, zero beyond the order: columns x n_loc,
+                    ///< or, as rows, n_loc x columns, without gaps; empty for eigenvalues alone
   std::int32_t* info;  ///< 0, or not where A is not finite or a stage does not converge
   void* workspace;
+  StageListener listener = {};
 };
 
-/// What all ranks had given to their queues before is done when any queue goes on: their memory may
-/// be written again.
+/// All other queues go on where the panel queue is now.
 template <Backend B>
-void meet(Rank<B>& rank) {
-  auto& panel = rank.panel();
-  for (auto* queue : {&rank.bulk(), &rank.ahead(), &rank.copies()}) panel.wait(queue->record());
-  rank.barrier(panel);
-  const auto met = panel.record();
-  for (auto* queue : {&rank.bulk(), &rank.ahead(), &rank.copies()}) queue->wait(met);
+void follow_panel(Rank<B>& rank) {
+  const auto reached = rank.panel().record();
+  for (auto* queue : {&rank.bulk(), &rank.ahead(), &rank.copies()}) queue->wait(reached);
 }
 
 /// The working matrix in the cyclic layout, both triangles of it, from A's lower one, scaled by the
-/// power of two that makes its largest entry one.
+/// power of two that brings its largest entry into [0.5, 1). All ranks have met.
 template <class B, Scalar T>
 MatrixView<T> scaled_matrix(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T> A,
                             const SyevdWorkspace<T>& work) {
@@ -47,37 +45,134 @@ MatrixView<T> scaled_matrix(Rank<B>& rank, const SyevdProblem& problem, MatrixVi
   target.matrix = work.matrix;
   target.staging = work.staging;
   const MatrixView<T> M = distribute<B, T>(rank, problem.matrix(), A, target);
-  meet(rank);
   mirror<B, T>(rank, layout, M, work.panels);
   const index_t count = layout.local_columns_before(rank.index(), layout.tiles());
   const MatrixView<T> own = M.block(0, 0, problem.order, count);
   B::template largest_part<T>(panel, own, work.largest);
-  // Who has posted this has read all that it mirrors.
+  // Who has posted this has read all that it mirrors, and all staging.
   rank.all_gather(panel, work.largest, work.all_largest);
   B::template scale_to_one<T>(panel, work.all_largest, rank.size(), own);
-  meet(rank);
+  follow_panel(rank);
   return M;
 }
 
-/// V := Q1 Q2 Z for the decomposition Z diag(w) Z^T of the tridiagonal matrix.
+/// V, columns x n_loc, := Q1 Q2 Z for the decomposition Z diag(w) Z^T of the tridiagonal matrix.
+/// `other` is as large as V.
 template <class B, Scalar T>
 void find_eigenvectors(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T> M,
-                       const SyevdOperands<T>& op, const SyevdWorkspace<T>& work) {
+                       const SyevdOperands<T>& op, const SyevdWorkspace<T>& work, MatrixView<T> V,
+                       T* other, Stages<B>& stages) {
   using R = real_t<T>;
   const index_t n = problem.order, m = problem.columns_of_rank(rank.index());
   const BulgeChasingPlan plan = problem.bulge_chasing();
-  const MatrixView<T> V = op.V.block(0, 0, n, m);
-  MatrixView<R> Z = work.Z;
-  if constexpr (!is_complex_v<T>) Z = op.V.row_range(0, n);
+  DivideAndConquerWork<R> merging = work.merging;
+  merging.Q = reinterpret_cast<R*>(other);
+  merging.infos = work.infos;
+  MatrixView<R> Z;
+  if constexpr (is_complex_v<T>) {
+    Z = {merging.Q + V.rows * V.cols, n, V.cols, n};  // Q takes the first half
+  } else {
+    Z = V.row_range(0, n);
+  }
+  stages.begin("divide and conquer");
   divide_and_conquer<B, R>(rank, n, work.tridiagonal.d, work.tridiagonal.e, op.w, Z, op.info,
-                           work.merging);
-  meet(rank);
+                           merging);
+  V = V.block(0, 0, n, m);
+  stages.begin("bulge back-transform");
   bulge_back_transform<B, T, R>(rank, plan.sweeps(), plan.group, work.tridiagonal.reflectors,
                                 work.tridiagonal.phases, Z.column_range(0, m), V,
                                 work.from_tridiagonal);
-  meet(rank);
+  follow_panel(rank);
+  stages.begin("band back-transform");
   apply_band_reduction<B, T>(rank, problem.layout(), M, work.band.factors, problem.band.bandwidth,
                              V, work.from_band);
+}
+
+/// w, and V where op.V wants it, on all ranks together.
+///
+/// The stages share scratch, so that a stage may begin only where no peer reads what this rank's
+/// last one had there. Each sees to that itself in its last exchange, but for the reduction to band
+/// form, whose last exchange is with the owners of tiles alone.
+template <class B, Scalar T>
+void solve_in_two_stages(Rank<B>& rank, const SyevdProblem& problem, const SyevdOperands<T>& op,
+                         const SyevdWorkspace<T>& work, Stages<B>& stages) {
+  using R = real_t<T>;
+  auto& panel = rank.panel();
+  stages.begin("distribution");
+  const MatrixView<T> M = scaled_matrix<B, T>(rank, problem, op.A, work);
+  stages.begin("reduction to band form");
+  band_reduction<B, T>(rank, problem.layout(), M, work.band, work.reduction);
+  rank.barrier(panel);  // rank 0's scratch in the next stage is its Z's in this one
+  stages.begin("bulge chasing");
+  bulge_chasing<B, T>(rank, problem.bulge_chasing().sweeps(), work.band.band, work.chasing,
+                      work.tridiagonal);
+  if (!problem.with_vectors()) {
+    stages.begin("bisection");
+    eigenvalues_by_bisection<B, R>(rank, problem.order, work.tridiagonal.d, work.tridiagonal.e,
+                                   op.w, op.info, work.own_eigenvalues);
+  } else if (problem.eigenvectors == Eigenvectors::columns) {
+    find_eigenvectors<B, T>(rank, problem, M, op, work, op.V, work.other, stages);
+    clear_padding<B, T>(rank, problem.matrix(), op.V);
+  } else {
+    const MatrixView<T> V(work.other, op.V.cols, op.V.rows, op.V.cols);
+    find_eigenvectors<B, T>(rank, problem, M, op, work, V, op.V.data, stages);
+    stages.begin("transposition");
+    clear_padding<B, T>(rank, problem.matrix(), V);
+    B::template conj_transpose<T>(panel, V, op.V);
+  }
+  B::template fill_nan_if<T>(panel, op.info, op.V);
+  B::template scale_from_one(panel, work.all_largest, rank.size(),
+                             MatrixView<R>(op.w, problem.order, 1, problem.order));
+}
+
+/// Rank 0 pulls the lower triangle and calls the device's own solver; the others pull what it
+/// finds. For sizes where a step of the distributed algorithm costs more than its work.
+template <class B, Scalar T>
+void solve_by_rank_0(Rank<B>& rank, const SyevdProblem& problem, const SyevdOperands<T>& op,
+                     const SyevdWorkspace<T>& work) {
+  using R = real_t<T>;
+  auto& panel = rank.panel();
+  const index_t n = problem.order, n_loc = problem.columns / problem.ranks;
+  const index_t tags = rank.reserve(4);
+  const MatrixView<T> M = work.matrix;
+  const auto column_range = [&](int p) {
+    const index_t first = std::min(p * n_loc, n);
+    return M.column_range(first, first + problem.columns_of_rank(p));
+  };
+  rank.post(tags, op.A.data, panel);
+  if (rank.index() == 0) {
+    for (int p = 0; p < rank.size(); ++p) {
+      const MatrixView<T> mine = column_range(p);
+      const MatrixView<const T> theirs(rank.template take<T>(p, tags, panel), n, mine.cols,
+                                       op.A.ld);
+      const index_t first = std::min(p * n_loc, n);
+      B::template copy<T>(panel, theirs.row_range(first, n), mine.row_range(first, n));
+    }
+    B::template make_hermitian<T>(panel, M);
+    B::template largest_part<T>(panel, M, work.largest);
+    B::template scale_to_one<T>(panel, work.largest, 1, M);
+    B::template heevd<T>(panel, M, work.w, problem.with_vectors(), work.info);
+    B::template scale_from_one(panel, work.largest, 1, MatrixView<R>(work.w, n, 1, n));
+    // Nobody reads them yet.
+    B::template fill_nan_if<R>(panel, work.info, {work.w, n, 1, n});
+    B::template fill_nan_if<T>(panel, work.info, M);
+    rank.post(tags + 1, work.info, panel);
+    rank.post(tags + 2, work.w, panel);
+    rank.post(tags + 3, M.data, panel);
+  }
+  B::template copy<std::int32_t>(
+      panel, {rank.template take<std::int32_t>(0, tags + 1, panel), 1, 1, 1}, {op.info, 1, 1, 1});
+  B::template copy<R>(panel, {rank.template take<R>(0, tags + 2, panel), n, 1, n}, {op.w, n, 1, n});
+  if (!problem.with_vectors()) return;
+  MatrixView<const T> found = column_range(rank.index());
+  found.data = rank.template take<T>(0, tags + 3, panel) + (found.data - M.data);
+  B::template fill<T>(panel, T(0), op.V);
+  if (problem.eigenvectors == Eigenvectors::columns) {
+    B::template copy<T>(panel, found, op.V.block(0, 0, n, found.cols));
+  } else {
+    B::template conj_transpose<T>(panel, found, op.V.block(0, 0, found.cols, n));
+  }
+  B::template fill_nan_if<T>(panel, op.info, op.V);
 }
 
 /// M = V diag(w) V^H for a Hermitian M, of which the lower triangle is read, in two stages:
@@ -89,28 +184,17 @@ void find_eigenvectors(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T>
 template <class B, Scalar T>
 requires EigenBackendFor<B, T>
 void syevd_program(Rank<B>& rank, const SyevdProblem& problem, const SyevdOperands<T>& op) {
-  using R = real_t<T>;
   Arena arena(op.workspace);
   const auto work =
       SyevdWorkspace<T>::carve(arena, problem, rank.index(), rank.reads_peers_directly());
-  const index_t n = problem.order;
-  auto& panel = rank.panel();
-
-  const MatrixView<T> M = scaled_matrix<B, T>(rank, problem, op.A, work);
-  band_reduction<B, T>(rank, problem.layout(), M, work.band, work.reduction);
-  meet(rank);
-  bulge_chasing<B, T>(rank, problem.bulge_chasing().sweeps(), work.band.band, work.chasing,
-                      work.tridiagonal);
-  meet(rank);
-  if (problem.eigenvectors) {
-    find_eigenvectors<B, T>(rank, problem, M, op, work);
-    clear_padding<B, T>(rank, problem.matrix(), op.V);
-    B::template fill_nan_if<T>(panel, op.info, op.V);
+  Stages<B> stages(rank, op.listener);
+  if (problem.on_one_rank) {
+    stages.begin("solution on one rank");
+    solve_by_rank_0<B, T>(rank, problem, op, work);
   } else {
-    eigenvalues_by_bisection<B, R>(rank, n, work.tridiagonal.d, work.tridiagonal.e, op.w, op.info,
-                                   work.own_eigenvalues);
+    solve_in_two_stages<B, T>(rank, problem, op, work, stages);
   }
-  B::template scale_from_one(panel, work.all_largest, rank.size(), MatrixView<R>(op.w, n, 1, n));
+  stages.end();
 }
 
 }  // namespace jaxmg

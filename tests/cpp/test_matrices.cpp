@@ -248,7 +248,7 @@ HostMatrix<T> product(const HostMatrix<T>& A, const HostMatrix<T>& B, bool conju
 }
 
 template <jaxmg::Scalar T>
-double one_norm(const HostMatrix<T>& A) {
+double norm_1(const HostMatrix<T>& A) {
   double norm = 0;
   for (index_t j = 0; j < A.cols(); ++j) {
     double sum = 0;
@@ -272,7 +272,7 @@ TYPED_TEST(Residuals, OfAFactorAreThoseOfTheDefinition) {
     // Off the diagonal, a change of 2 changes two columns, each by 2.
     A(n - 1, n / 3) += T(2);
     A(n / 3, n - 1) += T(2);
-    const double expected = 2 / (static_cast<double>(n) * eps<T> * one_norm(A));
+    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm_1(A));
     EXPECT_NEAR(factor_residual(A, L), expected, 1e-6 * expected);
   }
 }
@@ -293,9 +293,30 @@ TYPED_TEST(Residuals, OfASolutionAreThoseOfTheDefinition) {
       B(n / 2, k - 1) += T(3);
       double size = 0;
       for (index_t i = 0; i < n; ++i) size += std::abs(X(i, k - 1));
-      const double expected = 3 / (static_cast<double>(n) * eps<T> * one_norm(A) * size);
+      const double expected = 3 / (static_cast<double>(n) * eps<T> * norm_1(A) * size);
       EXPECT_NEAR(solve_residual(A, X, B), expected, 1e-6 * expected);
     }
+  }
+}
+
+TYPED_TEST(Residuals, OfEigenvectorsAreThoseOfTheDefinition) {
+  using T = TypeParam;
+  for (const index_t n : {1, 2, 5, 65}) {
+    SCOPED_TRACE(n);
+    // A V = V diag(w) for A = diag(1 .. n) and V of columns of I times 2.
+    HostMatrix<T> A(n, n), V(n, n);
+    std::vector<real_t<T>> w;
+    for (index_t i = 0; i < n; ++i) {
+      w.push_back(static_cast<real_t<T>>(i + 1));
+      A(i, i) = T(w.back());
+      V(i, i) = T(2);
+    }
+    EXPECT_EQ(eigen_residual(A, V, w), 0);
+    w[0] += 1;
+    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm_1(A));
+    EXPECT_NEAR(eigen_residual(A, V, w), expected, 1e-6 * expected);
+    w[0] = quiet_nan<real_t<T>>();
+    EXPECT_TRUE(std::isnan(eigen_residual(A, V, w)));
   }
 }
 

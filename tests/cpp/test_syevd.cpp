@@ -1,19 +1,26 @@
-// Eigenvalues and eigenvectors of distributed Hermitian matrices, by the rank program.
+// Eigenvalues and eigenvectors of distributed Hermitian matrices: by the rank program, in every way
+// that it can run, and by the public interface.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <stdexcept>
 
 #include <gtest/gtest.h>
 
 #include "api/syevd_program.hpp"
+#include "jaxmg/error.hpp"
+#include "jaxmg/syevd.hpp"
 #include "kinds.hpp"
 #include "testing/eigen_matrices.hpp"
 #include "testing/matrices.hpp"
+#include "testing/reference_eigenvalues.hpp"
 #include "testing/residuals.hpp"
 
 namespace {
 
 using jaxmg::conjugate;
+using jaxmg::DistributedMatrix;
+using jaxmg::Eigenvectors;
 using jaxmg::index_t;
 using jaxmg::MatrixView;
 using jaxmg::real_t;
@@ -36,13 +43,23 @@ struct Way {
   bool direct = true;
   bool in_place = false;
   index_t pad = 0;  ///< further storage columns a rank
-  bool eigenvectors = true;
+  Eigenvectors eigenvectors = Eigenvectors::columns;
+  bool on_one_rank = false;
+
+  index_t rows_of_result(index_t columns) const {
+    return eigenvectors == Eigenvectors::rows ? columns / ranks : columns;
+  }
+  index_t columns_of_result(index_t columns) const {
+    if (eigenvectors == Eigenvectors::none) return 0;
+    return eigenvectors == Eigenvectors::rows ? columns : columns / ranks;
+  }
 };
 
 std::ostream& operator<<(std::ostream& out, const Way& way) {
   return out << Setting{way.ranks, way.tile, way.direct} << ", b = " << way.band.bandwidth
              << ", K = " << way.band.block << (way.in_place ? ", in place" : "") << ", pad "
-             << way.pad;
+             << way.pad << (way.eigenvectors == Eigenvectors::rows ? ", rows" : "")
+             << (way.on_one_rank ? ", on one rank" : "");
 }
 
 /// The lower triangle of A's columns on rank p in block layout; NaN in all that is not to be read.
@@ -70,7 +87,7 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
   const SyevdProblem problem{columns,          n,
                              way.ranks,        std::max<index_t>(1, std::min(way.tile, n_loc)),
                              way.eigenvectors, way.in_place,
-                             way.band};
+                             way.band,         way.on_one_rank};
   const auto count = static_cast<std::size_t>(way.ranks);
   std::vector<HostMatrix<T>> blocks(count), vectors(count);
   std::vector<std::vector<R>> w(count);
@@ -80,7 +97,7 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
     const int me = rank.index();
     const auto p = static_cast<std::size_t>(me);
     blocks[p] = block_of(A, columns, way.ranks, me);
-    vectors[p] = HostMatrix<T>(columns, way.eigenvectors ? n_loc : 0);
+    vectors[p] = HostMatrix<T>(way.rows_of_result(columns), way.columns_of_result(columns));
     std::fill_n(vectors[p].view().data, vectors[p].values().size(), quiet_nan<T>());
     w[p].assign(static_cast<std::size_t>(n), quiet_nan<R>());
     // All numbers in it are NaN.
@@ -90,17 +107,18 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
         {blocks[p].view(), w[p].data(), vectors[p].view(), &infos[p], workspaces[p].data()});
   });
 
-  Eigen<T> eigen{w[0], HostMatrix<T>(n, way.eigenvectors ? n : 0), infos[0]};
+  const bool by_rows = way.eigenvectors == Eigenvectors::rows;
+  Eigen<T> eigen{w[0], HostMatrix<T>(n, problem.with_vectors() ? n : 0), infos[0]};
   for (std::size_t p = 0; p < count; ++p) {
     EXPECT_EQ(infos[p], infos[0]);
     for (std::size_t i = 0; i < w[0].size(); ++i) {
       EXPECT_TRUE(w[p][i] == w[0][i] || std::isnan(w[0][i]));
     }
-    if (!way.eigenvectors) continue;
+    if (!problem.with_vectors()) continue;
     for (index_t k = 0; k < n_loc; ++k) {
       const index_t j = static_cast<index_t>(p) * n_loc + k;
       for (index_t i = 0; i < columns; ++i) {
-        const T entry = vectors[p](i, k);
+        const T entry = by_rows ? conjugate(vectors[p](k, i)) : vectors[p](i, k);
         if (i < n && j < n) {
           eigen.V(i, j) = entry;
         } else if (infos[0] == 0) {
@@ -114,26 +132,7 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
   return eigen;
 }
 
-template <Scalar T>
-HostMatrix<T> diagonal(const std::vector<real_t<T>>& w) {
-  const auto n = static_cast<index_t>(w.size());
-  HostMatrix<T> D(n, n);
-  for (index_t i = 0; i < n; ++i) D(i, i) = w[static_cast<std::size_t>(i)];
-  return D;
-}
-
-template <Scalar T>
-double norm_1(const HostMatrix<T>& A) {
-  double norm = 0;
-  for (index_t j = 0; j < A.cols(); ++j) {
-    double sum = 0;
-    for (index_t i = 0; i < A.rows(); ++i) sum += std::abs(std::complex<double>(A(i, j)));
-    norm = std::max(norm, sum);
-  }
-  return norm;
-}
-
-/// The decomposition, and that eigenvalues alone are the same to rounding.
+/// The decomposition, and eigenvalues alone.
 template <class P>
 void expect_eigen(const HostMatrix<typename P::type>& A, Way way) {
   using T = typename P::type;
@@ -141,16 +140,13 @@ void expect_eigen(const HostMatrix<typename P::type>& A, Way way) {
   const Eigen<T> eigen = decompose<P>(A, way);
   EXPECT_EQ(eigen.info, 0);
   EXPECT_TRUE(std::is_sorted(eigen.w.begin(), eigen.w.end()));
-  EXPECT_LT(similarity_residual(A, eigen.V, diagonal<T>(eigen.w)), 10);
+  EXPECT_LT(eigen_residual(A, eigen.V, eigen.w), 10);
   EXPECT_LT(orthogonality_residual(eigen.V), 10);
-  way.eigenvectors = false;
+  way.eigenvectors = Eigenvectors::none;
   const Eigen<T> values = decompose<P>(A, way);
   EXPECT_EQ(values.info, 0);
-  const double bound =
-      10 * static_cast<double>(A.cols()) * std::numeric_limits<real_t<T>>::epsilon() * norm_1(A);
-  for (std::size_t i = 0; i < eigen.w.size(); ++i) {
-    EXPECT_LE(std::abs(static_cast<double>(eigen.w[i]) - static_cast<double>(values.w[i])), bound);
-  }
+  EXPECT_LT(eigenvalue_error(A, eigen.w), 10);
+  EXPECT_LT(eigenvalue_error(A, values.w), 10);
 }
 
 template <class P>
@@ -164,8 +160,10 @@ TYPED_TEST(Syevd, EveryKindOfMatrix) {
     if (kind == EigenKind::nan) continue;
     SCOPED_TRACE(to_string(kind));
     for (const index_t n : {29, 53}) {
-      expect_eigen<TypeParam>(make_eigen_matrix<T>(kind, n),
-                              {1 + turn % 4, 7, {5, 10}, turn % 8 < 4, turn % 3 == 0});
+      Way way{1 + turn % 4, 7, {5, 10}, turn % 8 < 4, turn % 3 == 0};
+      if (turn % 5 < 2) way.eigenvectors = Eigenvectors::rows;
+      way.on_one_rank = turn % 7 == 0;
+      expect_eigen<TypeParam>(make_eigen_matrix<T>(kind, n), way);
       ++turn;
     }
   }
@@ -177,7 +175,11 @@ TYPED_TEST(Syevd, EverySizeAndNumberOfRanks) {
     const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, n);
     for (const int ranks : {1, 2, 3, 4}) {
       const bool direct = (n + ranks) % 2 == 0;
-      expect_eigen<TypeParam>(A, {ranks, 4, {4, 8}, direct, n % 3 == 0, n % 4});
+      const auto kind = n % 5 < 2 ? Eigenvectors::rows : Eigenvectors::columns;
+      Way way{ranks, 4, {4, 8}, direct, n % 3 == 0, n % 4, kind};
+      expect_eigen<TypeParam>(A, way);
+      way.on_one_rank = true;
+      expect_eigen<TypeParam>(A, way);
     }
   }
 }
@@ -187,10 +189,11 @@ TYPED_TEST(Syevd, ScalesByAPowerOfTwo) {
   using T = typename TypeParam::type;
   using R = real_t<T>;
   const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, 23);
-  const Way way{3, 4, {4, 8}, false, true};
-  const Eigen<T> expected = decompose<TypeParam>(A, way);
+  Way way{3, 4, {4, 8}, false, true};
   const int exponent = std::numeric_limits<R>::max_exponent - 30;
   for (const int k : {exponent, -exponent}) {
+    way.on_one_rank = k < 0;
+    const Eigen<T> expected = decompose<TypeParam>(A, way);
     HostMatrix<T> scaled = A;
     std::for_each_n(scaled.view().data, 23 * 23, [k](T& x) {
       if constexpr (jaxmg::is_complex_v<T>) {
@@ -215,8 +218,9 @@ TYPED_TEST(Syevd, NotFinite) {
       HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, 25);
       A(20, 11) = A(11, 20) = bad;
       Way way{ranks, 4, {4, 8}, false, false, 1};
+      way.on_one_rank = std::isnan(bad) && ranks == 3;
       const Eigen<T> eigen = decompose<TypeParam>(A, way);
-      way.eigenvectors = false;
+      way.eigenvectors = Eigenvectors::none;
       const Eigen<T> values = decompose<TypeParam>(A, way);
       EXPECT_NE(eigen.info, 0);
       EXPECT_NE(values.info, 0);
@@ -234,9 +238,120 @@ TYPED_TEST(Syevd, UnderRandomScheduling) {
   for (const unsigned seed : {1U, 2U}) {
     jaxmg::set_cpu_chaos(seed, 50);
     for (const int ranks : {1, 2, 4}) {
-      expect_eigen<TypeParam>(A, {ranks, 4, {4, 8}, ranks == 2, seed == 2});
+      Way way{ranks, 4, {4, 8}, ranks == 2, seed == 2};
+      if (seed == 2) way.eigenvectors = Eigenvectors::rows;
+      expect_eigen<TypeParam>(A, way);
+      way.on_one_rank = true;
+      expect_eigen<TypeParam>(A, way);
     }
   }
 }
+
+// ---- The public interface ---------------------------------------------------------------------
+
+template <class P>
+jaxmg::SyevdResult<typename P::type> solve(const HostMatrix<typename P::type>& A,
+                                           const Setting& setting,
+                                           const jaxmg::SyevdOptions& options) {
+  DistributedMatrix<typename P::type> matrix(P::Kind::team(setting), A.cols());
+  distribute_lower(A, matrix);
+  return jaxmg::syevd(std::move(matrix), options);
+}
+
+/// A x = w x for x and w of the public interface, zero beyond the order.
+TYPED_TEST(Syevd, Public) {
+  using T = typename TypeParam::type;
+  for (const index_t n : {0, 1, 7, 30, 67}) {
+    const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::geometric, n);
+    for (const Setting& setting : {Setting{1, 0, true}, Setting{3, 0, false}, Setting{2, 16, true},
+                                   Setting{4, 5, false}, Setting{3, 500, true}}) {
+      SCOPED_TRACE(::testing::Message() << "n = " << n << ", " << setting);
+      jaxmg::SyevdOptions options;
+      options.tile = setting.tile;
+      const auto both = solve<TypeParam>(A, setting, options);
+      EXPECT_EQ(both.info, 0);
+      ASSERT_TRUE(both.vectors);
+      EXPECT_EQ(static_cast<index_t>(both.w.size()), n);
+      EXPECT_TRUE(std::is_sorted(both.w.begin(), both.w.end()));
+      const HostMatrix<T> V = gather(*both.vectors);
+      EXPECT_LT(eigen_residual(A, V, both.w), 10);
+      EXPECT_LT(orthogonality_residual(V), 10);
+      options.eigenvectors = false;
+      options.bandwidth = 7;
+      const auto values = solve<TypeParam>(A, setting, options);
+      EXPECT_EQ(values.info, 0);
+      EXPECT_FALSE(values.vectors);
+      EXPECT_LT(eigenvalue_error(A, values.w), 10);
+    }
+  }
+}
+
+TYPED_TEST(Syevd, PublicNotFinite) {
+  using T = typename TypeParam::type;
+  HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::nan, 40);
+  for (const index_t tile : {0, 8}) {
+    jaxmg::SyevdOptions options;
+    options.tile = tile;
+    const auto result = solve<TypeParam>(A, {3, tile, true}, options);
+    EXPECT_NE(result.info, 0);
+    const auto is_nan = [](const auto& x) { return x != x; };
+    EXPECT_TRUE(std::all_of(result.w.begin(), result.w.end(), is_nan));
+    const HostMatrix<T> V = gather(*result.vectors);
+    EXPECT_TRUE(std::all_of(V.values().begin(), V.values().end(), is_nan));
+  }
+}
+
+std::vector<std::string> stages_of(index_t tile, bool eigenvectors) {
+  std::vector<std::string> stages;
+  const HostMatrix<double> A = make_eigen_matrix<double>(EigenKind::random, 40);
+  jaxmg::SyevdOptions options;
+  options.tile = tile;
+  options.eigenvectors = eigenvectors;
+  options.listener = [&](const char* stage) { stages.push_back(stage ? stage : "end"); };
+  solve<jaxmg::testing::On<jaxmg::testing::Cpu, double>>(A, {3, tile, true}, options);
+  return stages;
+}
+
+TEST(SyevdStages, AreTold) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(stages_of(8, true),
+            (Names{"distribution", "reduction to band form", "bulge chasing", "divide and conquer",
+                   "bulge back-transform", "band back-transform", "end"}));
+  EXPECT_EQ(stages_of(8, false),
+            (Names{"distribution", "reduction to band form", "bulge chasing", "bisection", "end"}));
+  EXPECT_EQ(stages_of(0, true), (Names{"solution on one rank", "end"}));
+}
+
+TEST(SyevdStages, AListenerThatThrowsFailsTheCall) {
+  using P = jaxmg::testing::On<jaxmg::testing::Cpu, double>;
+  const HostMatrix<double> A = make_eigen_matrix<double>(EigenKind::random, 40);
+  jaxmg::SyevdOptions options;
+  options.tile = 8;
+  options.listener = [](const char*) { throw std::runtime_error("no more of this"); };
+  EXPECT_THROW(solve<P>(A, {3, 8, true}, options), std::exception);
+  options.listener = nullptr;
+  EXPECT_EQ(solve<P>(A, {3, 8, true}, options).info, 0);
+}
+
+TEST(SyevdPublic, RefusesWhatMakesNoSense) {
+  using P = jaxmg::testing::On<jaxmg::testing::Cpu, double>;
+  const HostMatrix<double> A = make_eigen_matrix<double>(EigenKind::random, 4);
+  jaxmg::SyevdOptions options;
+  options.tile = -1;
+  EXPECT_THROW(solve<P>(A, {2, 0, true}, options), jaxmg::InvalidArgument);
+  options.tile = 0;
+  options.bandwidth = -1;
+  EXPECT_THROW(solve<P>(A, {2, 0, true}, options), jaxmg::InvalidArgument);
+}
+
+#ifdef JAXMG_WITH_CUDA
+class SyevdCuda : public jaxmg::testing::KindTest<jaxmg::testing::Cuda> {};
+
+TEST_F(SyevdCuda, IsRefusedInWords) {
+  using P = jaxmg::testing::On<jaxmg::testing::Cuda, double>;
+  const HostMatrix<double> A = make_eigen_matrix<double>(EigenKind::random, 4);
+  EXPECT_THROW(solve<P>(A, {2, 0, true}, {}), jaxmg::DeviceError);
+}
+#endif
 
 }  // namespace

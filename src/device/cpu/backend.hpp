@@ -5,6 +5,7 @@
 #include "device/contract_band_reduction.hpp"
 #include "device/contract_bulge_chasing.hpp"
 #include "device/contract_scaling.hpp"
+#include "device/contract_syevd.hpp"
 #include "device/contract_tridiagonal.hpp"
 #include "device/cpu/queue.hpp"
 
@@ -70,6 +71,11 @@ struct Backend {
   template <class T>
   static void scale_from_one(Queue& queue, const double* largest, int count, MatrixView<T> A);
 
+  // A call of syevd: contract_syevd.hpp, syevd.cpp.
+  template <class T>
+  static void heevd(Queue& queue, MatrixView<T> A, real_t<T>* w, bool vectors, std::int32_t* info);
+  static void call_host(Queue& queue, std::function<void()> f);
+
   // Reduction to band form: contract_band_reduction.hpp, band_reduction.cpp.
   template <class T>
   static void mark_zero(Queue& queue, MatrixView<const T> A, std::int32_t* info);
@@ -131,6 +137,7 @@ struct Backend {
 
 static_assert(jaxmg::Backend<Backend>);
 static_assert(jaxmg::ScalingBackend<Backend>);
+static_assert(jaxmg::SyevdBackend<Backend>);
 static_assert(jaxmg::BandReductionBackend<Backend>);
 static_assert(jaxmg::BulgeChasingBackend<Backend>);
 static_assert(jaxmg::TridiagonalBackend<Backend>);

@@ -4,6 +4,7 @@
 
 #include <complex>
 #include <string>
+#include <type_traits>
 
 #include "jaxmg/types.hpp"
 
@@ -29,6 +30,12 @@ struct Blas {
   using Trtri = void(const char*, const char*, const I*, T*, const I*, I*);
   using Steqr = void(const char*, const I*, R*, R*, T*, const I*, R*, I*);
   using Geqrf = void(const I*, const I*, T*, const I*, T*, T*, const I*, I*);
+  using RealHeevd = void(const char*, const char*, const I*, T*, const I*, R*, T*, const I*, I*,
+                         const I*, I*);
+  using ComplexHeevd = void(const char*, const char*, const I*, T*, const I*, R*, T*, const I*, R*,
+                            const I*, I*, const I*, I*);
+  /// syevd for real types.
+  using Heevd = std::conditional_t<is_complex_v<T>, ComplexHeevd, RealHeevd>;
   using Larft = void(const char*, const char*, const I*, const I*, const T*, const I*, const T*, T*,
                      const I*);
 
@@ -41,6 +48,7 @@ struct Blas {
   Steqr* steqr;
   Geqrf* geqrf;
   Larft* larft;
+  Heevd* heevd;
 };
 
 struct BlasTable {

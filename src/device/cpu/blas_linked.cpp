@@ -19,7 +19,7 @@ using z = std::complex<double>;
 
 }  // namespace
 
-#define JAXMG_DECLARE(t, herk_name)                    \
+#define JAXMG_DECLARE(t, herk_name, heevd_name)        \
   extern "C" Blas<t>::Gemm JAXMG_SYMBOL(t##gemm);      \
   extern "C" Blas<t>::Gemv JAXMG_SYMBOL(t##gemv);      \
   extern "C" Blas<t>::Herk JAXMG_SYMBOL(t##herk_name); \
@@ -28,26 +28,28 @@ using z = std::complex<double>;
   extern "C" Blas<t>::Trtri JAXMG_SYMBOL(t##trtri);    \
   extern "C" Blas<t>::Steqr JAXMG_SYMBOL(t##steqr);    \
   extern "C" Blas<t>::Geqrf JAXMG_SYMBOL(t##geqrf);    \
-  extern "C" Blas<t>::Larft JAXMG_SYMBOL(t##larft);
-JAXMG_DECLARE(s, syrk)
-JAXMG_DECLARE(d, syrk)
-JAXMG_DECLARE(c, herk)
-JAXMG_DECLARE(z, herk)
+  extern "C" Blas<t>::Larft JAXMG_SYMBOL(t##larft);    \
+  extern "C" Blas<t>::Heevd JAXMG_SYMBOL(t##heevd_name);
+JAXMG_DECLARE(s, syrk, syevd)
+JAXMG_DECLARE(d, syrk, syevd)
+JAXMG_DECLARE(c, herk, heevd)
+JAXMG_DECLARE(z, herk, heevd)
 #undef JAXMG_DECLARE
 
-#define JAXMG_TABLE(t, herk_name)                                              \
-  {                                                                            \
-    JAXMG_SYMBOL(t##gemm), JAXMG_SYMBOL(t##gemv), JAXMG_SYMBOL(t##herk_name),  \
-        JAXMG_SYMBOL(t##trsm), JAXMG_SYMBOL(t##potrf), JAXMG_SYMBOL(t##trtri), \
-        JAXMG_SYMBOL(t##steqr), JAXMG_SYMBOL(t##geqrf), JAXMG_SYMBOL(t##larft) \
+#define JAXMG_TABLE(t, herk_name, heevd_name)                                   \
+  {                                                                             \
+    JAXMG_SYMBOL(t##gemm), JAXMG_SYMBOL(t##gemv), JAXMG_SYMBOL(t##herk_name),   \
+        JAXMG_SYMBOL(t##trsm), JAXMG_SYMBOL(t##potrf), JAXMG_SYMBOL(t##trtri),  \
+        JAXMG_SYMBOL(t##steqr), JAXMG_SYMBOL(t##geqrf), JAXMG_SYMBOL(t##larft), \
+        JAXMG_SYMBOL(t##heevd_name)                                             \
   }
 
 namespace {
 
 /// Given when the program starts: whoever is linked with this file computes with this BLAS.
 [[maybe_unused]] const bool given = [] {
-  const BlasTable table = {JAXMG_TABLE(s, syrk), JAXMG_TABLE(d, syrk), JAXMG_TABLE(c, herk),
-                           JAXMG_TABLE(z, herk)};
+  const BlasTable table = {JAXMG_TABLE(s, syrk, syevd), JAXMG_TABLE(d, syrk, syevd),
+                           JAXMG_TABLE(c, herk, heevd), JAXMG_TABLE(z, herk, heevd)};
   set_blas(table, JAXMG_BLAS_NAME);
   return true;
 }();
