@@ -21,7 +21,9 @@ jax.config.update("jax_enable_x64", True)
 from devices import device_mesh
 
 # They start processes with CPU devices of their own.
-collect_ignore = ["test_bench.py", "test_docs.py", "test_examples.py"] if PLATFORM == "cuda" else []
+collect_ignore_glob = (
+    ["test_bench_*.py", "test_docs.py", "test_examples.py"] if PLATFORM == "cuda" else []
+)
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 

@@ -132,6 +132,10 @@ def _gpus() -> dict[str, Any] | None:
         cuda = re.search(r"CUDA Version\s*: *([\d.]+)", smi())
     except (OSError, subprocess.SubprocessError):
         return None
+    try:
+        topology = smi("topo", "-m")
+    except (OSError, subprocess.SubprocessError):
+        topology = ""  # not in every container
     rows = [[cell.strip() for cell in line.rsplit(",", 1)] for line in lines if "," in line]
     if not rows:
         return None
@@ -139,7 +143,14 @@ def _gpus() -> dict[str, Any] | None:
         "names": [name for name, _ in rows],
         "driver": rows[0][1],
         "cuda": cuda.group(1) if cuda else None,
+        "links": _links(topology),
     }
+
+
+def _links(topology: str) -> list[list[str]]:
+    """How each GPU reaches each other one, in nvidia-smi's words: NV18, PIX, SYS; X for itself."""
+    rows = [line.split() for line in topology.splitlines() if re.match(r"GPU\d+\s", line.strip())]
+    return [row[1 : len(rows) + 1] for row in rows if len(row) > len(rows)]
 
 
 def as_text(environment: dict[str, Any]) -> str:
@@ -163,6 +174,7 @@ def as_text(environment: dict[str, Any]) -> str:
     if environment["gpus"] is not None:
         gpus = environment["gpus"]
         lines += [f"gpu       {name}" for name in gpus["names"]]
+        lines += [f"links     {' '.join(row)}" for row in gpus["links"]]
         lines.append(f"driver    {gpus['driver']}, for CUDA up to {gpus['cuda']}")
     if environment["device_note"] is not None:
         lines.append(f"note      {environment['device_note']}")

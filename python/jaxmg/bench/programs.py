@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .outcome import Outcome, Outcomes, is_out_of_memory
+from .routines import ROUTINES
 from .routines.cho_solve import cho_solve_flops
 from .routines.potrf import potrf_flops
 from .routines.potri import potri_flops
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: In the suite's folder of programs.
 PROGRAM = "jaxmg_baselines"
+#: The series that JAX measures (`gemm`) where there is no folder of programs.
+GEMM = "gemm"
 #: Order of ``gemm``'s matrices, whatever the order of the case: large enough for its best rate.
 GEMM_ORDER = 16384
 GEMM_REPEATS = 10
@@ -33,22 +37,6 @@ GEMM_REPEATS = 10
 TILES = (1024, 2048, 4096)
 #: Seconds that one run of a program may take.
 TIMEOUT = 150
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """A measurement that a program made, or why there is none."""
-
-    routine: str
-    n: int
-    devices: int
-    tile: int | None = None
-    warmup_seconds: Sequence[float] = ()
-    seconds: Sequence[float] = ()
-    gflops: float | None = None
-    device_gflops: Sequence[float] | None = None
-    residual: float | None = None
-    failure: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +95,7 @@ def _one(devices: int) -> int:
     return 1
 
 
-_GEMM = ProgramSeries("gemm", ("gemm",), "gemm", None, order=_gemm_order)
+_GEMM = ProgramSeries(GEMM, ("gemm",), "gemm", None, order=_gemm_order)
 _DN_FACTOR = ProgramSeries("dn_potrs", ("potrf",), "potrf", potrf_flops, devices=_one)
 _MG_FACTOR = ProgramSeries("mg_potrs", ("potrf",), "potrf", potrf_flops)
 _MG_SOLVE = ProgramSeries("mg_potrs", ("potrs",), "cho_solve", cho_solve_flops)
@@ -116,7 +104,7 @@ _MG_INVERSE = ProgramSeries("mg_potri", ("potrf", "potri"), "potri", potri_flops
 #: What each series measures, for a case of each routine. A call of `jaxmg.potrs` is compared with
 #: the libraries' factorisation alone.
 SERIES: dict[str, dict[str, ProgramSeries]] = {
-    "gemm": dict.fromkeys(("potrf", "potrs", "potri", "cho_solve"), _GEMM),
+    GEMM: dict.fromkeys(ROUTINES, _GEMM),
     "cusolver_dn": {"potrf": _DN_FACTOR, "potrs": _DN_FACTOR},
     "cusolver_mg": {
         "potrf": _MG_FACTOR,
@@ -161,6 +149,7 @@ def _outcome(request: Request, line: dict[str, Any]) -> Outcome:
         device_gflops=line["device_gflops"],
         residual=line["residual"],
         failure=line["message"],
+        out_of_memory=is_out_of_memory(line["message"]),
     )
 
 
@@ -180,6 +169,8 @@ def requests_of(suite: Suite) -> list[Request]:
     orders: dict[Request, set[int]] = {}
     for case in suite.cases:
         for name in series_of(case):
+            if name == GEMM and suite.programs is None:
+                continue  # JAX measures it
             settings = _settings(case, name)
             orders.setdefault(settings, set()).add(settings.measures.order(case.n))
     return [
@@ -189,36 +180,24 @@ def requests_of(suite: Suite) -> list[Request]:
 
 def _settings(case: Case, name: str) -> Request:
     measures = SERIES[name][case.routine]
-    repeats = GEMM_REPEATS if name == "gemm" else case.repeats
+    repeats = GEMM_REPEATS if name == GEMM else case.repeats
     devices = measures.devices(case.devices)
     # A first run creates handles and loads kernels, which is nobody's time.
     return Request(name, measures, case.dtype, devices, max(case.warmups, 1), repeats, ())
 
 
-class Outcomes:
-    """What the programs of a suite measured."""
-
-    def __init__(self) -> None:
-        self._of: dict[tuple[Request, int], list[Outcome]] = {}
-
-    def add(self, request: Request, outcomes: Iterable[Outcome]) -> None:
-        settings = dataclasses.replace(request, orders=())
-        for outcome in outcomes:
-            self._of.setdefault((settings, outcome.n), []).append(outcome)
-
-    def of(self, case: Case, name: str) -> list[Outcome]:
-        """One for each tile that the program tried."""
-        settings = _settings(case, name)
-        return self._of[settings, settings.measures.order(case.n)]
-
-
-def measure(suite: Suite, report: Callable[[str], None]) -> Outcomes:
+def measure(suite: Suite, outcomes: Outcomes, report: Callable[[str], None]) -> None:
     """Runs the programs of a suite one after the other; `report` hears of each before it starts."""
-    result = Outcomes()
     for request in requests_of(suite):
         report(f"{PROGRAM}: {request.series} {request.dtype} n={_commas(request.orders)}")
-        result.add(request, run(request, suite.programs))
-    return result
+        of_orders: dict[int, list[Outcome]] = {}
+        for outcome in run(request, suite.programs):
+            of_orders.setdefault(outcome.n, []).append(outcome)
+        settings = dataclasses.replace(request, orders=())
+        for case in suite.cases:
+            if request.series in series_of(case) and _settings(case, request.series) == settings:
+                of_case = of_orders[request.measures.order(case.n)]
+                outcomes.add(case, request.series, of_case)
 
 
 def run(request: Request, folder: str | None) -> list[Outcome]:

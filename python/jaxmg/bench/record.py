@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._extras import need
+
+if TYPE_CHECKING:
+    from .suite import Case
 
 VERSION = 1
 
@@ -22,6 +27,26 @@ def schema() -> dict[str, Any]:
 def validator() -> Any:
     """The validator of records; an ImportError says how to get it."""
     return need("jsonschema").Draft202012Validator(schema())
+
+
+def settings(cases: Sequence[Case]) -> dict[str, Any]:
+    """What the record says of cases that were measured together."""
+    fields = dataclasses.asdict(cases[0])
+    del fields["tile"]
+    return fields | {
+        "tiles": [case.tile for case in cases],
+        "baselines": list(cases[0].baselines),
+    }
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A record that was written; ValueError if the file is none."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        validate(record)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return record
 
 
 def validate(record: dict[str, Any]) -> None:

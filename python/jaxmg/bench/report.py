@@ -1,8 +1,11 @@
-"""Tables for the console, made of a record's rows."""
+"""Tables, made of a record's rows: for the console, and in Markdown."""
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
+
+from .programs import GEMM
 
 _CASE = ("routine", "dtype", "n", "rhs", "devices", "tile", "series")
 _WIDTHS = (8, 10, 7, 4, 7, 5, 11)
@@ -26,9 +29,10 @@ def heading() -> str:
 
 def line(row: dict[str, Any]) -> str:
     """A row of the record."""
-    if row["status"] == "failed":
+    if row["status"] != "ok":
         first, *rest = row["message"].splitlines() or [""]
-        return f"{_left(row)} failed: {first}{' ...' if rest else ''}"
+        status = row["status"].replace("_", " ")
+        return f"{_left(row)} {status}: {first}{' ...' if rest else ''}"
     return (
         f"{_left(row)} {1e3 * row['median']:10.2f} {1e3 * row['min']:10.2f} {row['gflops']:8.1f} "
         f"{row['residual']:9.1e}"
@@ -52,20 +56,78 @@ def ratios(record: dict[str, Any]) -> str:
     return "\n".join(["time of jaxmg / time of the baseline", title, *lines])
 
 
+def counts(row: dict[str, Any]) -> bool:
+    """Whether a row has times of a routine: products of matrices are other work."""
+    return row["status"] == "ok" and row["series"] != GEMM
+
+
+def ceilings(record: dict[str, Any]) -> dict[int, float]:
+    """By case: the rate that all its devices reach with GEMM together, in GF/s."""
+    return {
+        row["case"]: row["gflops"]
+        for row in record["rows"]
+        if row["series"] == GEMM and row["status"] == "ok"
+    }
+
+
 def shares_of_gemm(record: dict[str, Any]) -> str:
     """Rates in units of what all devices of the case reach with GEMM together; empty without."""
-    gemm = {
-        row["case"]: row
-        for row in record["rows"]
-        if row["series"] == "gemm" and row["status"] == "ok"
-    }
+    ceiling = ceilings(record)
     lines = [
-        f"{_left(row)} {row['gflops']:10.1f} {of['gflops']:10.1f} "
-        f"{row['gflops'] / of['gflops']:6.2f}"
+        f"{_left(row)} {row['gflops']:10.1f} {of:10.1f} {row['gflops'] / of:6.2f}"
         for row in record["rows"]
-        if (of := gemm.get(row["case"])) is not None and row is not of and row["status"] == "ok"
+        if (of := ceiling.get(row["case"])) is not None and counts(row)
     ]
     if not lines:
         return ""
     title = f"{_left({name: name for name in _CASE})} {'GF/s':>10} {'P x GEMM':>10} {'ratio':>6}"
     return "\n".join(["rate / rate of P x GEMM, all devices at the same time", title, *lines])
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The whole record: where it was measured, and a line for each row."""
+    environment = record["environment"]
+    devices = ", ".join(f"{kind['count']} x {kind['kind']}" for kind in environment["devices"])
+    versions = ", ".join(f"{name} {environment['versions'][name]}" for name in ("jaxmg", "jax"))
+    lines = [
+        f"Suite {record['suite']}, {record['started']}, {devices}, {versions}, revision "
+        f"{environment['revision'] or 'unknown'}.",
+        "",
+        "| routine | dtype | n | rhs | devices | matrix | series | T_A | median ms "
+        "| with arrays ms | GF/s | of P x GEMM | residual | times as fast |",
+        "|---|---|--:|--:|--:|---|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    ceiling = ceilings(record)
+    lines += [f"| {' | '.join(_cells(row, ceiling))} |" for row in record["rows"]]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], ceiling: dict[int, float]) -> list[str]:
+    names = ("routine", "dtype", "n", "rhs", "devices", "matrix", "series", "tile")
+    left = [_cell(row.get(name)) for name in names]
+    if row["status"] != "ok":
+        message = " ".join(row["message"].split()).replace("|", "\\|")
+        return [*left, row["status"].replace("_", " "), "", "", "", "", message]
+    of_gemm = ceiling.get(row["case"]) if counts(row) else None
+    with_arrays = seconds_with_arrays(row)
+    return [
+        *left,
+        f"{1e3 * row['median']:.2f}",
+        f"{1e3 * with_arrays:.2f}" if with_arrays is not None else "",
+        f"{row['gflops']:.0f}",
+        f"{row['gflops'] / of_gemm:.2f}" if of_gemm is not None else "",
+        f"{row['residual']:.1e}",
+        ", ".join(f"{1 / ratio['median']:.2f} {name}" for name, ratio in row["ratios"].items()),
+    ]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def seconds_with_arrays(row: dict[str, Any]) -> float | None:
+    """Median of the runs and the making of their operands together; None if that was not timed."""
+    if "array_seconds" not in row:
+        return None
+    runs = zip(row["seconds"], row["array_seconds"], strict=True)
+    return statistics.median([sum(run) for run in runs])

@@ -5,33 +5,25 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import math
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from . import environment, programs, record
-from ._extras import have
+from . import environment, external, programs, record, report
 from .baselines import BASELINES
-from .programs import Outcome
-from .routines import ROUTINES, Consuming
+from .gemm import measure_gemm
+from .outcome import Outcomes
+from .programs import GEMM
+from .progress import Progress, Report
+from .routines import ROUTINES, Problem
+from .rows import OURS, Row, add_ratios, row_of_outcome, row_of_series
+from .series import Series
 from .suite import Case, Suite, needs_x64
 
-OURS = "jaxmg"
-
-#: A result whose scaled residual is above this is wrong, however fast it came.
-RESIDUAL_LIMIT = 10.0
-
-#: Seconds. Between turns of others threads and devices fall asleep, and the first run of a turn is
-#: slower by some tenths of a millisecond than those of a program that goes on calling.
-SHORTEST_TURN = 0.05
-
-Report = Callable[[str], None]
+Together = tuple[Case, ...]
 
 
 def configure(suite: Suite) -> None:
@@ -61,248 +53,211 @@ def configure(suite: Suite) -> None:
         )
 
 
-class Series:
-    """One thing that is measured in a case: its runs so far, and what went wrong."""
+class Measurement:
+    """How the cases of a suite are measured, and what was learnt from those before."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.warmup_seconds: list[float] = []
-        self.seconds: list[float] = []
-        self.failure: str | None = None
-        self.residual: float | None = None
-        self._run: Callable[[], Any] | Consuming | None = None
-        self._result: Any = None
+    def __init__(self, suite: Suite, outcomes: Outcomes) -> None:
+        self._suite = suite
+        self._outcomes = outcomes
+        #: By all of a series but the order: the smallest one for which memory was missing.
+        self._too_large: dict[tuple[Any, ...], int] = {}
 
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Out of memory is a row too, not the end of the suite."""
-        try:
-            yield
-        except Exception as error:
-            self.failure = f"{type(error).__name__}: {error}".strip()
-            self._run = self._result = None
+    def measure(self, cases: Together, number: int) -> list[Row]:
+        """The rows of cases that differ in their tiles only: jaxmg's first, those of programs
+        last."""
+        first = cases[0]
+        rows = self._measure_here(cases, number)
+        for name in first.baselines:
+            # A program is asked once for all tiles; an external command for each.
+            asked = cases if name in self._suite.externals else cases[:1]
+            for case in asked:
+                of_case = self._outcomes.of(case, name)
+                rows += [row_of_outcome(case, number, name, outcome) for outcome in of_case]
+        add_ratios(rows)
+        return rows
 
-    def prepare(self, make: Callable[[], Callable[[], Any] | Consuming]) -> None:
-        with self._failures():
-            self._run = make()
-
-    def take_turn(self, seconds: list[float]) -> None:
-        """Runs once, or until `SHORTEST_TURN` has passed, which counts as one run of the mean time;
-        unless it has failed before."""
-        if self._run is None:
-            return
-        self._result = None  # its memory is free for this run
-        with self._failures():
-            run, again = self._run, True
-            if isinstance(run, Consuming):
-                run, again = functools.partial(run.run, run.fresh()), False
-            runs, elapsed = 0, 0.0
-            start = time.perf_counter()
-            while runs == 0 or (again and elapsed < SHORTEST_TURN):
-                self._result = run()
-                runs, elapsed = runs + 1, time.perf_counter() - start
-            seconds.append(elapsed / runs)
-
-    def check(self, residual: Callable[[Any], float]) -> None:
-        """Takes the last result's residual and lets go of all that the series holds."""
-        if self._run is None:
-            return
-        with self._failures():
-            value = residual(self._result)
-            self.residual = value if math.isfinite(value) else None
-            if not value <= RESIDUAL_LIMIT:
-                self.failure = f"residual {value:.3g}, expected at most {RESIDUAL_LIMIT:g}"
-        self._run = self._result = None
-
-
-def measure(
-    case: Case, number: int, mesh: Mesh, of_programs: programs.Outcomes
-) -> list[dict[str, Any]]:
-    """The rows of one case, jaxmg's first, those of programs last."""
-    outside = {name: of_programs.of(case, name) for name in programs.series_of(case)}
-    rows = _measure_here(case, number, mesh)
-    for name, outcomes in outside.items():
-        rows += [_row_of_program(case, number, name, outcome) for outcome in outcomes]
-    _add_ratios(rows)
-    return rows
-
-
-def _measure_here(case: Case, number: int, mesh: Mesh) -> list[dict[str, Any]]:
-    routine = ROUTINES[case.routine]
-    here = [name for name in case.baselines if name in BASELINES]
-    every = [Series(OURS), *(Series(name) for name in here)]
-    try:
-        problem = routine.problem(case, mesh)
-    except Exception as error:
+    def _measure_here(self, cases: Together, number: int) -> list[Row]:
+        first = cases[0]
+        ours = {Series(OURS, case.tile): case for case in cases}
+        others = {Series(name): first for name in first.baselines if name in BASELINES}
+        every = {**ours, **others}
         for series in every:
-            series.failure = f"operands: {type(error).__name__}: {error}".strip()
-        return _rows(case, number, every)
-    every[0].prepare(functools.partial(routine.prepare, case, problem))
-    for series in every[1:]:
-        series.prepare(functools.partial(BASELINES[series.name], case, problem))
+            self._refuse_if_too_large(series, first)
+        try:
+            problem = ROUTINES[first.routine].problem(first, _mesh(self._suite, first.devices))
+        except Exception as error:
+            for series in every:
+                with series.failures("operands: "):
+                    raise error
+        else:
+            for series, case in every.items():
+                series.prepare(functools.partial(_prepare, series, case, problem))
+            _run(first, list(every), problem)
+        for series in every:
+            if series.out_of_memory:
+                kind = _kind(series, first)
+                self._too_large[kind] = min(first.n, self._too_large.get(kind, first.n))
+        return [row_of_series(first, number, series) for series in every]
+
+    def _refuse_if_too_large(self, series: Series, case: Case) -> None:
+        limit = self._too_large.get(_kind(series, case))
+        if limit is not None and case.n >= limit:
+            series.fail(f"not tried: out of memory at n = {limit}", out_of_memory=True)
+
+
+def _kind(series: Series, case: Case) -> tuple[Any, ...]:
+    return series.name, series.tile, case.routine, case.dtype, case.rhs, case.devices, case.matrix
+
+
+def _prepare(series: Series, case: Case, problem: Problem) -> Any:
+    if series.name == OURS:
+        return ROUTINES[case.routine].prepare(case, problem)
+    return BASELINES[series.name](case, problem)
+
+
+def _run(case: Case, every: list[Series], problem: Problem) -> None:
+    """Warms all series up, then has them take turns in alternating order, so that other load on the
+    machine hits all alike."""
+    residual = functools.partial(ROUTINES[case.routine].residual, case, problem)
     for series in every:
         for _ in range(case.warmups):
-            series.take_turn(series.warmup_seconds)
+            series.take_turn(series.warmups)
+            series.forget()
     for turn in range(case.repeats):
-        # Turn by turn and in alternating order, so that other load on the machine hits all alike.
         for series in every if turn % 2 == 0 else reversed(every):
-            series.take_turn(series.seconds)
-    for series in every:
-        series.check(functools.partial(routine.residual, case, problem))
-    return _rows(case, number, every)
+            if series.is_done(case.repeats, case.max_seconds):
+                continue
+            series.take_turn(series.times)
+            if not series.is_done(case.repeats, case.max_seconds):
+                series.forget()
+                continue
+            series.check(residual)
+            if case.donate or case.arrays:
+                problem.free()
 
 
-def _rows(case: Case, number: int, every: list[Series]) -> list[dict[str, Any]]:
-    flops = ROUTINES[case.routine].flops(case)
-    rows: list[dict[str, Any]] = []
-    for series in every:
-        median = statistics.median(series.seconds) if series.seconds else None
-        rows.append(
-            {
-                "case": number,
-                "routine": case.routine,
-                "dtype": case.dtype,
-                "n": case.n,
-                "rhs": case.rhs,
-                "devices": case.devices,
-                "tile": case.tile if series.name == OURS else None,
-                "series": series.name,
-                "status": "ok" if series.failure is None else "failed",
-                "message": series.failure,
-                "warmup_seconds": series.warmup_seconds,
-                "seconds": series.seconds,
-                "median": median,
-                "min": min(series.seconds, default=None),
-                "gflops": flops / median / 1e9 if median else None,
-                "residual": series.residual,
-                "ratios": {},
-                **({"donated": True} if case.donate and series.name == OURS else {}),
-            }
-        )
-    return rows
+def _mesh(suite: Suite, devices: int) -> Mesh:
+    return jax.make_mesh((devices,), ("x",), devices=jax.devices(suite.platform)[:devices])
 
 
-def _row_of_program(case: Case, number: int, series: str, outcome: Outcome) -> dict[str, Any]:
-    row = {
-        "case": number,
-        "routine": outcome.routine,
-        "dtype": case.dtype,
-        "n": outcome.n,
-        "rhs": None,
-        "devices": outcome.devices,
-        "tile": outcome.tile,
-        "series": series,
-        "status": "ok" if outcome.failure is None else "failed",
-        "message": outcome.failure,
-        "warmup_seconds": list(outcome.warmup_seconds),
-        "seconds": list(outcome.seconds),
-        "median": statistics.median(outcome.seconds) if outcome.seconds else None,
-        "min": min(outcome.seconds, default=None),
-        "gflops": outcome.gflops,
-        "residual": outcome.residual,
-        "ratios": {},
-    }
-    if outcome.device_gflops is not None:
-        row["device_gflops"] = list(outcome.device_gflops)
-    return row
-
-
-def _add_ratios(rows: list[dict[str, Any]]) -> None:
-    """To jaxmg's row: its times over each baseline's, over its best row's where it has several."""
-    ours = next(row for row in rows if row["series"] == OURS)
-    if ours["status"] != "ok":
+def _measure_gemm(suite: Suite, outcomes: Outcomes, say: Callable[[str], None]) -> None:
+    """The ceiling of each dtype and number of devices, once for all cases that ask for it."""
+    if suite.programs is not None:
         return
-    best: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        # A product of matrices is other work; its rate is what compares (`report`).
-        if row is ours or row["status"] != "ok" or row["routine"] == "gemm":
-            continue
-        if row["series"] not in best or row["median"] < best[row["series"]]["median"]:
-            best[row["series"]] = row
-    for name, row in best.items():
-        ours["ratios"][name] = {value: ours[value] / row[value] for value in ("median", "min")}
+    asking: dict[tuple[str, int], list[Case]] = {}
+    for case in suite.cases:
+        if GEMM in case.baselines:
+            asking.setdefault((case.dtype, case.devices), []).append(case)
+    for (dtype, devices), cases in asking.items():
+        say(f"{GEMM}: {dtype}, {devices} devices")
+        outcome = measure_gemm(dtype, _mesh(suite, devices), suite.platform)
+        for case in cases:
+            outcomes.add(case, GEMM, [outcome])
 
 
 def run_suite(
-    suite: Suite, report: Report = print, device_note: str | None = None
+    suite: Suite,
+    report_line: Report = print,
+    device_note: str | None = None,
+    earlier: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Measures all cases.
 
-    Programs of their own run first, one after the other, before JAX takes the GPUs' memory. Each
-    other series of a case is warmed up, then all take turns. Inputs are made before and not timed;
-    a time ends when the result is there. What fails, or runs out of memory, or has a residual
-    above `RESIDUAL_LIMIT`, becomes a row with the status ``failed``.
+    Programs of their own run first, one after the other, before JAX takes the GPUs' memory. Cases
+    that differ in their tiles only are measured together, on one matrix: each series, jaxmg's of
+    every tile and the baselines, is warmed up, then all take turns. A time ends when the result is
+    there. What fails, or has a residual above `RESIDUAL_LIMIT`, becomes a row with the status
+    ``failed``, and what finds no memory one with ``out_of_memory``; larger cases of that series are
+    then not tried.
 
     Args:
       suite: what to measure. JAX must not have started, or have the suite's devices.
-      report: takes lines for the console as they come: a row for each series.
+      report_line: takes lines for the console as they come: a row for each series.
       device_note: what the record is to say about the devices.
+      earlier: a record of the same suite, of a run that was cut off: its cases are not measured
+        again, but for those with a failed row.
+      save: takes the record after each case.
 
     Returns:
       The record, as schema.json describes it.
 
     Raises:
       RuntimeError: JAX does not have the suite's devices.
+      ValueError: `earlier` was not measured in this environment.
     """
-    from . import report as tables
 
-    of_programs = programs.measure(suite, lambda line: print(line, file=sys.stderr))
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    kept = _kept_rows(earlier)
+    groups = suite.together()
+    to_measure = [cases for cases in groups if _key(record.settings(cases)) not in kept]
+    rest = _only(suite, to_measure)
+    outcomes = Outcomes()
+    programs.measure(rest, outcomes, say)
+    external.measure(rest, outcomes, say)
     configure(suite)
-    devices = jax.devices(suite.platform)[: suite.devices]
-    mesh = jax.make_mesh((suite.devices,), ("x",), devices=devices)
     result: dict[str, Any] = {
         "version": record.VERSION,
         "suite": suite.name,
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "environment": environment.describe_environment(device_note),
+        "cases": [record.settings(cases) for cases in groups],
         "rows": [],
     }
-    report(tables.heading())
-    with _progress(suite) as progress:
-        for number, case in enumerate(suite.cases):
-            progress.next(case)
-            rows = measure(case, number, mesh, of_programs)
-            result["rows"] += rows
-            for row in rows:
-                progress.write(tables.line(row), report)
+    if earlier is not None:
+        _check_environment(earlier["environment"], result["environment"])
+        result |= {"started": earlier["started"], "environment": earlier["environment"]}
+    _measure_gemm(rest, outcomes, say)
+    measurement = Measurement(suite, outcomes)
+    report_line(report.heading())
+    progress = Progress([_work(cases) for cases in to_measure])
+    with contextlib.closing(progress):
+        for number, cases in enumerate(groups):
+            of_case = kept.get(_key(record.settings(cases)))
+            if of_case is None:
+                with progress.case(str(cases[0])):
+                    of_case = measurement.measure(cases, number)
+                for row in of_case:
+                    progress.write(report.line(row), report_line)
+            result["rows"] += [{**row, "case": number} for row in of_case]
+            if save is not None:
+                save(result)
     return result
 
 
-class _Progress:
-    """On the standard error: a bar on a terminal where tqdm is installed, else a line a case."""
-
-    def __init__(self, suite: Suite) -> None:
-        self._cases = len(suite.cases)
-        self._done = 0
-        self._tqdm = have("tqdm") if sys.stderr.isatty() else None
-        self._bar: Any = None
-        if self._tqdm is not None:
-            self._bar = self._tqdm.tqdm(total=self._cases, unit="case", leave=False)
-
-    def next(self, case: Case) -> None:
-        if self._bar is None:
-            print(f"[{self._done + 1}/{self._cases}] {case}", file=sys.stderr)
-        else:
-            self._bar.update(self._done - self._bar.n)
-            self._bar.set_description(str(case))
-        self._done += 1
-
-    def write(self, line: str, report: Report) -> None:
-        if self._tqdm is None:
-            report(line)
-        else:
-            with self._tqdm.tqdm.external_write_mode():
-                report(line)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+def _work(cases: Together) -> float:
+    return ROUTINES[cases[0].routine].flops(cases[0]) * (len(cases) + len(cases[0].baselines))
 
 
-@contextlib.contextmanager
-def _progress(suite: Suite) -> Iterator[_Progress]:
-    progress = _Progress(suite)
-    try:
-        yield progress
-    finally:
-        progress.close()
+def _only(suite: Suite, groups: list[Together]) -> Suite:
+    cases = tuple(case for cases in groups for case in cases)
+    return Suite(suite.name, suite.platform, suite.devices, cases, suite.programs, suite.externals)
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return repr(sorted(settings.items()))
+
+
+def _kept_rows(earlier: dict[str, Any] | None) -> dict[str, list[Row]]:
+    """The rows of the cases of an earlier run that need not be measured again."""
+    if earlier is None:
+        return {}
+    of_case: dict[int, list[Row]] = {}
+    for row in earlier["rows"]:
+        of_case.setdefault(row["case"], []).append(row)
+    return {
+        _key(earlier["cases"][number]): rows
+        for number, rows in of_case.items()
+        if all(row["status"] != "failed" for row in rows)
+    }
+
+
+def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in ("versions", "revision", "cpu", "devices", "gpus"):
+        if before.get(key) != now[key]:
+            raise ValueError(
+                f"resume: expected the environment of the record, got another: {key} was "
+                f"{before.get(key)}, is {now[key]}; write a record of its own"
+            )

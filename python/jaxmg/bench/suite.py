@@ -1,18 +1,22 @@
-"""Suites: which cases to measure, read from YAML."""
+"""Suites: which cases to measure, read from YAML and from the command line."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._arguments import SUPPORTED
+from . import machine
 from ._extras import need
-from .programs import SERIES
+from .baselines import BASELINES
+from .matrices import KAPPA, KINDS
+from .programs import GEMM, SERIES
 from .routines import ROUTINES
 
 
@@ -27,10 +31,14 @@ class Case:
       rhs: right-hand sides.
       devices: number of JAX devices, the first ones.
       tile: ``T_A``; None has it chosen.
+      matrix: what A is, one of `KINDS`.
+      kappa: condition number of A, where its kind has one.
       repeats: timed runs of each series.
       warmups: runs of each series before these; the first one compiles.
+      max_seconds: a series whose runs have taken this long together makes no more of them.
       donate: whether jaxmg may destroy A.
-      baselines: names in the routine's `baselines`, or in `SERIES`.
+      arrays: whether operands are made anew for each run, and that timed too.
+      baselines: names in the routine's `baselines`, in `SERIES`, ``gemm``, or of externals.
     """
 
     routine: str
@@ -39,14 +47,20 @@ class Case:
     rhs: int = 1
     devices: int = 1
     tile: int | None = None
+    matrix: str = KINDS[0]
+    kappa: float = KAPPA
     repeats: int = 7
     warmups: int = 1
+    max_seconds: float | None = None
     donate: bool = False
+    arrays: bool = False
     baselines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        tile = "" if self.tile is None else f" tile={self.tile}"
-        return f"{self.routine} {self.dtype} n={self.n} rhs={self.rhs}{tile}"
+        words = [self.routine, self.dtype, f"n={self.n}", f"rhs={self.rhs}"]
+        words += [] if self.tile is None else [f"tile={self.tile}"]
+        words += [] if self.matrix == KINDS[0] else [self.matrix]
+        return " ".join(words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +73,7 @@ class Suite:
       devices: number of devices that the platform must have; CPUs are made to.
       cases: what to measure.
       programs: folder of the programs that some series need.
+      externals: commands that measure other libraries, by the names of their series.
     """
 
     name: str
@@ -66,101 +81,174 @@ class Suite:
     devices: int
     cases: tuple[Case, ...]
     programs: str | None = None
+    externals: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def together(self) -> list[tuple[Case, ...]]:
+        """The cases that are measured together, on one matrix: they differ in their tiles only."""
+        groups = itertools.groupby(self.cases, lambda case: dataclasses.replace(case, tile=None))
+        return [tuple(group) for _, group in groups]
 
 
-_SWEPT = ("routine", "dtype", "n", "rhs", "tile")
-_OPTIONS = ("repeats", "warmups", "donate", "baselines")
-_SUITE = ("name", "description", "platform", "devices", "programs", *_OPTIONS, "cases")
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the command line says about a suite.
+
+    Attributes:
+      only: keys of cases with the values to keep: other cases are left out.
+      instead: keys of cases or their defaults, with what replaces the suite's values.
+      platform: instead of the suite's.
+      programs: the folder of the programs.
+      externals: more of them.
+    """
+
+    only: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    instead: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    platform: str | None = None
+    programs: str | None = None
+    externals: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def load_suite(path: str | Path, repeats: int | None = None, programs: str | None = None) -> Suite:
+_SWEPT = ("routine", "dtype", "devices", "matrix", "n", "rhs", "tile")  # the last one goes fastest
+_OPTIONS = ("kappa", "repeats", "warmups", "max_seconds", "donate", "arrays", "baselines")
+_SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
+
+#: In a suite: whatever is there.
+_ANY, _ALL = "any", "all"
+
+
+def names() -> list[str]:
+    """The suites that come with the package."""
+    files = importlib.resources.files(__package__).joinpath("suites").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def load_suite(source: str | Path, choices: Choices | None = None) -> Suite:
     """Reads a suite.
 
-    A suite is a mapping with ``platform``, ``devices`` and a list ``cases``; ``name``,
-    ``description``, ``programs`` (a folder) and the defaults ``repeats``, ``warmups``, ``donate``,
-    ``baselines`` may be there. A case
-    has ``routine``, ``dtype``, ``n``, ``rhs`` and ``tile``, any of them a list, which stands for
-    all combinations, and may set the defaults anew.
+    A suite is a mapping with a list ``cases``. There may be ``name``, ``description``;
+    ``platform``, JAX's name of it or ``any``, which is CUDA where there are GPUs; ``devices``, a
+    number or ``all``; ``programs`` (a folder); ``externals``, a mapping of names to commands; and
+    the defaults ``kappa``, ``repeats``, ``warmups``, ``max_seconds``, ``donate``, ``arrays``,
+    ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``, ``matrix`` and
+    ``tile``, any of them a list, which stands for all combinations, and may set the defaults anew.
+    A tile of ``auto`` is chosen by jaxmg.
 
     Args:
-      path: a YAML file.
-      repeats: if given, the number of timed runs of all cases.
-      programs: if given, the folder of the programs.
+      source: a YAML file, or one of `names`.
+      choices: what the command line says.
 
     Returns:
-      The suite.
+      The suite. Cases of more devices than there are have been left out of one with all devices.
 
     Raises:
-      ValueError: the file is no suite; the message names the file, the place and what was expected.
+      ValueError: the file is no suite, or no case is left; the message names the file, the place
+        and what was expected.
       ImportError: PyYAML is not installed.
       OSError: the file cannot be read.
     """
-    path = Path(path)
+    path = Path(source)
     yaml = need("yaml")
+    if str(source) in names():
+        text = importlib.resources.files(__package__).joinpath(f"suites/{source}.yaml").read_text()
+    else:
+        if not path.suffix and not path.exists():
+            raise ValueError(f"suite: expected a file or one of {', '.join(names())}, got {path}")
+        text = path.read_text(encoding="utf-8")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {error}") from None
     try:
-        return _suite(content, path.stem, repeats, programs)
+        return suite_of(content, path.stem, choices or Choices())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _suite(content: Any, name: str, repeats: int | None, programs: str | None) -> Suite:
-    _check_keys("suite", content, _SUITE, required=("platform", "devices", "cases"))
-    devices = _whole("devices", content["devices"], at_least=1)
-    defaults = {key: content[key] for key in _OPTIONS if key in content}
-    given = {} if repeats is None else {"repeats": repeats}
+def suite_of(content: Any, name: str, choices: Choices) -> Suite:
+    """The suite that a mapping describes, as `load_suite` has it."""
+    _check_keys("suite", content, _SUITE, required=("cases",))
+    platform = choices.platform or content.get("platform", _ANY)
+    if platform == _ANY:
+        platform = machine.platform()
+    whatever_is_there = content.get("devices", _ALL) == _ALL
+    devices = (
+        machine.devices(platform)
+        if whatever_is_there
+        else _whole("devices", content["devices"], at_least=1)
+    )
+    if "devices" in choices.instead:
+        devices, whatever_is_there = max(choices.instead["devices"]), False
+    externals = {**_externals(content.get("externals", {})), **choices.externals}
     if not isinstance(content["cases"], list) or not content["cases"]:
         raise ValueError("cases: expected a list of cases")
+    defaults = {key: content[key] for key in _OPTIONS if key in content}
     cases: list[Case] = []
     for number, entry in enumerate(content["cases"], 1):
         where = f"case {number}"
         _check_keys(where, entry, (*_SWEPT, *_OPTIONS), required=("routine", "dtype", "n"))
-        settings = {**defaults, **entry, **given}
         try:
-            cases.extend(_cases(settings, devices))
+            settings = {"devices": devices, **defaults, **entry, **choices.instead}
+            cases.extend(_cases(settings, externals))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+    for key, values in choices.only.items():
+        cases = [case for case in cases if getattr(case, key) in values]
+    if whatever_is_there:
+        cases = [case for case in cases if case.devices <= devices]
+    if not cases:
+        raise ValueError("cases: expected some; none of the suite's is as the command line has it")
+    if (most := max(case.devices for case in cases)) > devices:
+        raise ValueError(f"devices: expected at most the suite's {devices}, got {most}")
+    programs = choices.programs or content.get("programs")
+    cases = list(dict.fromkeys(cases))
     return Suite(
-        str(content.get("name", name)),
-        str(content["platform"]),
-        devices,
-        tuple(cases),
-        programs or content.get("programs"),
+        str(content.get("name", name)), str(platform), devices, tuple(cases), programs, externals
     )
 
 
-def _cases(settings: Mapping[str, Any], devices: int) -> list[Case]:
+def _externals(given: Any) -> dict[str, str]:
+    if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
+        raise ValueError(f"externals: expected a mapping of names to commands, got {given!r}")
+    return {str(name): text for name, text in given.items()}
+
+
+def _cases(settings: Mapping[str, Any], externals: Iterable[str]) -> Iterator[Case]:
     """All combinations of the values that are lists."""
     swept = {key: settings[key] for key in _SWEPT if key in settings}
     lists = [value if isinstance(value, list) else [value] for value in swept.values()]
     options = {key: settings[key] for key in _OPTIONS if key in settings}
     if not isinstance(options.get("baselines", []), list):
         raise ValueError(f"baselines: expected a list, got {options['baselines']!r}")
-    return [
-        _case({**dict(zip(swept, values, strict=True)), **options}, devices)
-        for values in itertools.product(*lists)
-    ]
+    for name in externals:
+        if name in BASELINES or name in SERIES:
+            raise ValueError(f"externals: expected a name that is not taken, got {name!r}")
+    options["baselines"] = tuple(dict.fromkeys([*options.get("baselines", []), *externals]))
+    for values in itertools.product(*lists):
+        yield _case({**dict(zip(swept, values, strict=True)), **options}, externals)
 
 
-def _case(fields: dict[str, Any], devices: int) -> Case:
-    case = Case(**{**fields, "devices": devices, "baselines": tuple(fields.get("baselines", ()))})
+def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
+    if fields.get("tile") == "auto":
+        fields["tile"] = None
+    case = Case(**fields)
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
-    of_programs = (name for name, measures in SERIES.items() if case.routine in measures)
-    allowed = (*ROUTINES[case.routine].baselines, *of_programs)
+    _one_of("matrix", case.matrix, KINDS)
+    of_programs = [name for name, measures in SERIES.items() if case.routine in measures]
+    allowed = (*ROUTINES[case.routine].baselines, GEMM, *of_programs, *externals)
     for name in case.baselines:
         _one_of("baselines", name, allowed)
-    if not isinstance(case.donate, bool):
-        raise ValueError(f"donate: expected true or false, got {case.donate!r}")
-    _whole("n", case.n, at_least=1)
-    _whole("rhs", case.rhs, at_least=1)
-    _whole("repeats", case.repeats, at_least=1)
-    _whole("warmups", case.warmups, at_least=0)
+    for key in ("donate", "arrays"):
+        if not isinstance(getattr(case, key), bool):
+            raise ValueError(f"{key}: expected true or false, got {getattr(case, key)!r}")
+    for key, at_least in {"n": 1, "rhs": 1, "devices": 1, "repeats": 1, "warmups": 0}.items():
+        _whole(key, getattr(case, key), at_least)
     if case.tile is not None:
         _whole("tile", case.tile, at_least=1)
+    for key, above in {"kappa": 1, "max_seconds": 0}.items():
+        value = getattr(case, key)
+        if value is not None and not (isinstance(value, int | float) and value > above):
+            raise ValueError(f"{key}: expected a number above {above}, got {value!r}")
     return case
 
 

@@ -1,9 +1,8 @@
 """What jaxmg is compared with. A further baseline is one file here, and one line in `BASELINES`.
 
-A baseline is a function of a case and its problem. It returns what is timed: a function without
-arguments that runs once and returns results as the routine's ``residual`` takes them, when they are
-there. What it needs from the problem it takes before it returns. Where it cannot run a case it
-raises; that becomes a failed row.
+A baseline is a function of a case and its problem. It returns what is timed (`Timed`); the results
+are as the routine's ``residual`` takes them. Where it cannot run a case it raises; that becomes a
+failed row.
 
 Baselines that are programs of their own are in `programs`.
 """
@@ -11,15 +10,15 @@ Baselines that are programs of their own are in `programs`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..routines import Problem, Timed
 from .jax import jax
 from .scipy import lapack, scipy
 
 if TYPE_CHECKING:
-    from ..routines import Problem
     from ..suite import Case
 
-Baseline = Callable[["Case", "Problem"], Callable[[], Any]]
+Baseline = Callable[["Case", Problem], Timed]
 
 BASELINES: dict[str, Baseline] = {"jax": jax, "lapack": lapack, "scipy": scipy}

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax as jax_
 from jax.numpy.linalg import inv
 from jax.scipy.linalg import cho_factor, cho_solve
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ..routines import Problem, Timed, timed
 
 if TYPE_CHECKING:
-    from ..routines import Problem
     from ..suite import Case
 
 
-def jax(case: Case, problem: Problem) -> Callable[[], Any]:
+def jax(case: Case, problem: Problem) -> Timed:
     """What a user of JAX would call for the routine, under one ``jit``."""
-    # A mesh of its own: an array that is only put on a device keeps the old one in its type.
-    one = NamedSharding(Mesh(problem.mesh.devices.reshape(-1)[:1], ("x",)), PartitionSpec())
-    a = jax_.device_put(problem.a, one)
-    if case.routine == "potri":
-        return lambda: jax_.block_until_ready(_invert(a))
-    if case.routine == "potrs":
-        b = jax_.device_put(problem.b, one)
-        return lambda: jax_.block_until_ready(_solve(a, b))
-    raise NotImplementedError(f"jax: has no baseline for {case.routine}")
+    if case.routine not in _CALLS:
+        raise NotImplementedError(f"jax: has no baseline for {case.routine}")
+    return timed(case, problem.on_one_device(), _CALLS[case.routine])
 
 
 @jax_.jit
@@ -34,4 +27,9 @@ def _solve(a: jax_.Array, b: jax_.Array) -> jax_.Array:
     return cho_solve(cho_factor(a, lower=True), b)
 
 
-_invert = jax_.jit(inv)
+@jax_.jit
+def _invert(a: jax_.Array, b: jax_.Array) -> jax_.Array:
+    return inv(a)
+
+
+_CALLS = {"potri": _invert, "potrs": _solve}

@@ -1,4 +1,4 @@
-"""What the runner asks of a routine, and the matrices that routines share."""
+"""What the runner asks of a routine, and the residuals that routines share."""
 
 from __future__ import annotations
 
@@ -15,36 +15,87 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ..matrices import Matrix, right_hand_sides
+
 if TYPE_CHECKING:
     from ..suite import Case
 
 
-@dataclasses.dataclass(frozen=True)
 class Problem:
-    """The operands of a case, ready on the devices: making them is never timed.
+    """The operands of a case, made on the devices when they are asked for.
 
     Attributes:
       mesh: one axis, ``x``.
-      a: the matrix, by rows over `mesh`, or on every device where these do not divide it.
-      b: right-hand sides on every device, a vector if there is one; no columns if there are none.
+      matrix: what A is.
     """
 
-    mesh: Mesh
-    a: jax.Array
-    b: jax.Array
+    def __init__(self, case: Case, mesh: Mesh, matrix: Matrix, b_spec: P | None = None) -> None:
+        self.mesh = mesh
+        self.matrix = matrix
+        self._case = case
+        self._b_spec = P() if b_spec is None else b_spec
+
+    @functools.cached_property
+    def a(self) -> jax.Array:
+        """The matrix, by rows over `mesh`, or on every device where these do not divide them; kept
+        until `free`."""
+        return self._make_a()
+
+    @functools.cached_property
+    def b(self) -> jax.Array:
+        """Right-hand sides on every device by default, a vector if there is one."""
+        return self._make_b()
+
+    def make(self) -> tuple[jax.Array, jax.Array]:
+        """A and b made anew, and there."""
+        return self._make_a(), jax.block_until_ready(self._make_b())
+
+    def free(self) -> None:
+        """Lets go of A, which is made anew if it is needed again."""
+        self.__dict__.pop("a", None)
+
+    def on_one_device(self) -> Problem:
+        """The same on the first device, by itself."""
+        # A mesh of its own: an array that is only put on a device keeps the old one in its type.
+        one = Mesh(self.mesh.devices.reshape(-1)[:1], ("x",))
+        return Problem(self._case, one, self.matrix)
+
+    @functools.cached_property
+    def _make_a(self) -> Callable[[], jax.Array]:
+        return self.matrix.maker(self.mesh)
+
+    def _make_b(self) -> jax.Array:
+        case = self._case
+        b = right_hand_sides(case.n, case.rhs, case.dtype, case.matrix)
+        return jax.device_put(b, NamedSharding(self.mesh, self._b_spec))
 
 
 @dataclasses.dataclass(frozen=True)
-class Consuming:
-    """What is timed, where it destroys an operand.
+class OnFresh:
+    """What is timed, where each run has operands of its own.
 
     Attributes:
-      fresh: makes the operand before each run, and is not timed.
-      run: takes it, and returns the results when they are there.
+      make: makes the operands before each run, and is timed apart.
+      run: takes them, and returns the results when they are there.
     """
 
-    fresh: Callable[[], Any]
-    run: Callable[[Any], Any]
+    make: Callable[[], tuple[jax.Array, ...]]
+    run: Callable[..., Any]
+
+
+#: What a series is timed by: a function that runs once and returns the results when they are there.
+Timed = Callable[[], Any] | OnFresh
+
+
+def timed(case: Case, problem: Problem, run: Callable[..., Any]) -> Timed:
+    """`run` of A and b, made anew each time where the case destroys them or times that too."""
+
+    def there(a: jax.Array, b: jax.Array) -> Any:
+        return jax.block_until_ready(run(a, b))
+
+    if case.donate or case.arrays:
+        return OnFresh(problem.make, there)
+    return lambda: there(problem.a, problem.b)
 
 
 class Routine(abc.ABC):
@@ -52,9 +103,11 @@ class Routine(abc.ABC):
 
     Attributes:
       baselines: the names of those of `BASELINES` that do the same.
+      definite: whether its matrices must be positive definite.
     """
 
     baselines: tuple[str, ...] = ()
+    definite: bool = True
 
     @abc.abstractmethod
     def flops(self, case: Case) -> float:
@@ -62,31 +115,28 @@ class Routine(abc.ABC):
 
     @abc.abstractmethod
     def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
-        """Calls jaxmg once; `a` is the problem's or, if it is donated, a copy."""
+        """Calls jaxmg once."""
+
+    def matrix(self, case: Case) -> Matrix:
+        """What A is."""
+        return Matrix(case.matrix, case.n, case.dtype, self.definite, case.kappa)
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
-        """Makes the operands: of a positive definite system."""
-        a = positive_definite(case.n, case.dtype, mesh)
-        return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh))
+        """The operands of a case."""
+        return Problem(case, mesh, self.matrix(case))
 
-    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
-        """What is timed: runs jaxmg once and returns the results when they are there.
+    def prepare(self, case: Case, problem: Problem) -> Timed:
+        """What is timed of jaxmg.
 
         Under ``jit``, as in a user's program, and as the baselines of JAX; eagerly if A is donated.
         """
         call = functools.partial(self.run, case, problem.mesh)
-        if case.donate:
-            return Consuming(
-                lambda: jax.block_until_ready(problem.a.copy()),
-                lambda a: jax.block_until_ready(call(a, problem.b)),
-            )
-        compiled = jax.jit(call)
-        return lambda: jax.block_until_ready(compiled(problem.a, problem.b))
+        return timed(case, problem, call if case.donate else jax.jit(call))
 
     @abc.abstractmethod
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         """LAPACK's scaled residual of a series' result, jaxmg's or a baseline's: about 1 or less
-        is good."""
+        is good. It may take the result's memory: nobody else needs it."""
 
 
 def complex_factor(dtype: str) -> int:
@@ -102,37 +152,6 @@ def _auto(mesh: Mesh) -> Mesh:
 def _rows(n: int, mesh: Mesh) -> NamedSharding:
     """By rows where the devices divide them; JAX has no such sharding otherwise."""
     return NamedSharding(mesh, P("x", None) if n % mesh.size == 0 else P())
-
-
-def positive_definite(n: int, dtype: str, mesh: Mesh, seed: int = 0) -> jax.Array:
-    """A dense random Hermitian matrix with eigenvalues of about 1.6 to 4.4.
-
-    ``(G + G^H) / (2 sqrt(n)) + 3 I`` with standard normal G: the spectrum of the first part fills
-    an interval of radius ``sqrt(2)``. It costs n^2 operations, where ``G @ G^H`` costs n^3, and no
-    device ever holds more than its rows.
-    """
-
-    compiled = functools.partial(jax.jit, out_shardings=_rows(n, _auto(mesh)))
-
-    @compiled
-    def normal() -> jax.Array:
-        return jax.random.normal(jax.random.key(seed), (n, n), dtype)
-
-    # Compiled by itself: XLA would make both terms' random numbers in loops of their own, which
-    # round differently.
-    @compiled
-    def symmetric(g: jax.Array) -> jax.Array:
-        return (g + g.conj().T) / np.asarray(2 * np.sqrt(n), dtype) + 3 * jnp.eye(n, dtype=dtype)
-
-    return jax.device_put(symmetric(normal()), _rows(n, mesh))
-
-
-def ramps(n: int, rhs: int, dtype: str, mesh: Mesh, spec: P | None = None) -> jax.Array:
-    """Right-hand sides ``1, 2, ...`` in each column, scaled to at most 1; by default on every
-    device."""
-    ramp = np.arange(1, n + 1) / n
-    b = ramp if rhs == 1 else np.outer(ramp, np.arange(1, rhs + 1) / rhs)
-    return jax.device_put(b.astype(dtype), NamedSharding(mesh, P() if spec is None else spec))
 
 
 def _norm1(y: jax.Array) -> jax.Array:
@@ -160,21 +179,34 @@ def solve_residual(problem: Problem, x: Any) -> float:
     return float(r) / (n * float(np.finfo(problem.a.dtype).eps) * float(of_a) * float(of_x))
 
 
-@jax.jit
-def _inverse_norms(a: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
-    v = jax.random.normal(jax.random.key(1), (a.shape[0], SAMPLES), a.dtype)
-    return _norm1(v - _product(a, _product(x, v))), _norm1(a), _norm1(x), _norm1(v)
-
-
 #: Random vectors that stand for all in `inverse_residual`.
 SAMPLES = 16
 
 
+@jax.jit
+def _inverse_of_samples(x: jax.Array) -> tuple[jax.Array, ...]:
+    v = jax.random.normal(jax.random.key(1), (x.shape[0], SAMPLES), x.dtype)
+    return v, _product(x, v), _norm1(x)
+
+
+@jax.jit
+def _back_to_samples(a: jax.Array, xv: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+    return _norm1(v - _product(a, xv)), _norm1(a), _norm1(v)
+
+
 def inverse_residual(problem: Problem, x: Any) -> float:
     """``||V - A (X V)||_1 / (n eps ||A||_1 ||X||_1 ||V||_1)`` for a few random columns V, which
-    costs n^2: about LAPACK's ``||I - A X||_1 / (n eps ||A||_1 ||X||_1)``."""
-    n = problem.a.shape[0]
-    rows = _rows(n, _auto(problem.mesh))
-    r, *norms = _inverse_norms(jax.device_put(problem.a, rows), jax.device_put(x, rows))
-    scale = n * float(np.finfo(problem.a.dtype).eps) * np.prod([float(norm) for norm in norms])
-    return float(r) / float(scale)
+    costs n^2: about LAPACK's ``||I - A X||_1 / (n eps ||A||_1 ||X||_1)``.
+
+    X is deleted before A is asked for: there may be room for one of them only.
+    """
+    matrix = problem.matrix
+    rows = _rows(matrix.n, _auto(problem.mesh))
+    placed = jax.device_put(x, rows)
+    v, xv, of_x = jax.block_until_ready(_inverse_of_samples(placed))
+    for array in (placed, x):
+        if isinstance(array, jax.Array) and not array.is_deleted():
+            array.delete()
+    r, of_a, of_v = _back_to_samples(jax.device_put(problem.a, rows), xv, v)
+    eps = float(np.finfo(matrix.dtype).eps)
+    return float(r) / (matrix.n * eps * float(of_a) * float(of_x) * float(of_v))

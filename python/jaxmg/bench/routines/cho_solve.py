@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,15 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxmg
 
-from ._routine import (
-    Consuming,
-    Problem,
-    Routine,
-    complex_factor,
-    positive_definite,
-    ramps,
-    solve_residual,
-)
+from ._routine import Problem, Routine, Timed, complex_factor, solve_residual
 
 if TYPE_CHECKING:
     from ..suite import Case
@@ -31,12 +22,12 @@ class ChoSolve(Routine):
 
     def problem(self, case: Case, mesh: Mesh) -> Problem:
         """Right-hand sides are spread by columns where the devices divide them."""
-        spec = P(None, "x") if case.rhs > 1 and case.rhs % mesh.size == 0 else P()
-        a = positive_definite(case.n, case.dtype, mesh)
-        return Problem(mesh, a, ramps(case.n, case.rhs, case.dtype, mesh, spec))
+        spread = case.rhs > 1 and case.rhs % mesh.size == 0
+        return Problem(case, mesh, self.matrix(case), P(None, "x") if spread else None)
 
-    def prepare(self, case: Case, problem: Problem) -> Callable[[], Any] | Consuming:
+    def prepare(self, case: Case, problem: Problem) -> Timed:
         factor = jaxmg.cho_factor(problem.a, case.tile, problem.mesh, P("x", None))
+        problem.free()
         solve = jax.jit(jaxmg.cho_solve)
         return lambda: jax.block_until_ready(solve(factor, problem.b))
 
