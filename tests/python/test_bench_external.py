@@ -202,6 +202,33 @@ def test_the_published_package():
         assert found.residual < 1
 
 
+PUBLISHED = """
+import jax, jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+def potrs(a, b, T_A, mesh, spec):
+    if len(a) == 32:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    everywhere = NamedSharding(mesh, P())
+    return jax.jit(jnp.linalg.solve, in_shardings=everywhere, out_shardings=everywhere)(
+        jax.device_put(a, everywhere), b)
+"""
+
+
+def test_the_published_package_with_two_processes(tmp_path):
+    (tmp_path / "jaxmg.py").write_text(PUBLISHED)
+    command = f"env PYTHONPATH={tmp_path} JAX_PLATFORMS=cpu {sys.executable} {PEER}"
+    case = {"dtype": "complex64", "n": [16, 32, 40], "tile": 8, "devices": 2, "repeats": 2}
+    suite = suite_with(case, choices=Choices(externals={"o": command}))
+    outcomes = outcome.Outcomes()
+    external.measure(suite, outcomes, print)
+    (good,), (full,), (larger,) = (outcomes.of(case, "o") for case in suite.cases)
+    assert good.failure is None, good.failure
+    assert len(good.seconds) == 2 and good.devices == 2 and good.residual < 1
+    assert full.out_of_memory and full.failure.endswith("RESOURCE_EXHAUSTED: Out of memory")
+    assert larger.out_of_memory and larger.failure == "a smaller one was out of memory"
+
+
 def test_the_published_package_that_cannot_start(tmp_path):
     """It ends; every case says why."""
     (tmp_path / "jax.py").write_text("raise SystemExit('no driver')")

@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -118,6 +119,12 @@ def test_readme_cpp_is_part_of_the_example():
     lines = iter([line.strip() for line in example.splitlines()])
     for line in code.splitlines():
         assert line.strip() in lines, f"not in 01_solve.cpp, or elsewhere: {line}"
+
+
+def test_figures_are_those_of_the_script():
+    script = runpy.run_path(str(ROOT / "docs" / "figures" / "draw.py"))
+    for name, draw in script["PICTURES"].items():
+        assert (ROOT / "docs" / "figures" / name).read_text() == draw().svg(), name
 
 
 def test_paths_of_the_map_exist():

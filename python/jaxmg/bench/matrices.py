@@ -73,7 +73,6 @@ class Matrix:
 
         By rows over the mesh's only axis, on every device where these do not divide n.
         """
-        vectors = {name: jnp.asarray(value) for name, value in _vectors(self).items()}
         (axis,) = mesh.axis_names
         spread = self.n % mesh.size == 0
         rows = self.n // mesh.size if spread else self.n
@@ -86,7 +85,7 @@ class Matrix:
         make = jax.jit(
             jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=spec, check_vma=False)
         )
-        everywhere = jax.device_put(vectors, jax.sharding.NamedSharding(mesh, P()))
+        everywhere = jax.device_put(_vectors(self), jax.sharding.NamedSharding(mesh, P()))
         return lambda: jax.block_until_ready(make(everywhere))
 
 
