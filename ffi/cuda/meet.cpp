@@ -7,7 +7,8 @@ namespace jaxmg::ffi {
 void start(std::vector<WaitingThread> threads) {
   TeamOptions options;
   options.reads_peers_directly = false;
-  const auto team = std::make_shared<CudaTeam>(static_cast<int>(threads.size()), options);
+  const auto team =
+      std::make_shared<LocalTeamCall<cuda::Backend>>(static_cast<int>(threads.size()), options);
   for (WaitingThread& thread : threads) thread.team->set_value(team);
 }
 

@@ -7,7 +7,8 @@
 
 namespace jaxmg {
 
-enum class Platform : std::int32_t { cpu = 0, cuda = 1 };
+/// `cpu_processes`: CPU ranks that are not all in one process.
+enum class Platform : std::int32_t { cpu = 0, cuda = 1, cpu_processes = 2 };
 
 /// What every rank of a call agrees on.
 struct CholeskyProblem {
@@ -45,10 +46,10 @@ struct BackendTraits {
   bool reads_peers_directly;
 };
 
-/// The traits of calls from Python: CPU ranks share the process's memory.
+/// The traits of calls from Python: CPU ranks of one process share its memory.
 constexpr BackendTraits traits_of(Platform platform) {
-  return platform == Platform::cpu ? BackendTraits{PanelMethod::trsm, true}
-                                   : BackendTraits{PanelMethod::block_substitution, false};
+  return platform == Platform::cuda ? BackendTraits{PanelMethod::block_substitution, false}
+                                    : BackendTraits{PanelMethod::trsm, platform == Platform::cpu};
 }
 
 /// A rank's workspace. Its size is a formula of the problem, the dtype and the backend's traits.

@@ -125,8 +125,8 @@ void invert_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Pot
       block.data = rank.template take<T>(p, a_tag, panel);
       const index_t first = p * n_loc;
       if (block.empty()) continue;
-      B::template copy<T>(panel, block.row_range(first, n),
-                          work.matrix.block(first, first, n - first, block.cols));
+      rank.template read<T>(p, panel, block.row_range(first, n),
+                            work.matrix.block(first, first, n - first, block.cols));
     }
     const MatrixView<T> M = work.matrix.block(0, 0, n, n);
     B::template potrf<T>(panel, M, 0, work.scalars.info);
@@ -139,7 +139,7 @@ void invert_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Pot
   const MatrixView<T> X = counting_block<T>(problem, rank.index(), op.X);
   const index_t ld = padded_ld<T>(problem.columns);
   const T* inverse = rank.template take<T>(0, x_tag, panel) + rank.index() * n_loc * ld;
-  B::template copy<T>(panel, {inverse, X.rows, X.cols, ld}, X);
+  rank.template read<T>(0, panel, {inverse, X.rows, X.cols, ld}, X);
   take_outcome_of_rank_0<B, T>(rank, work.scalars, op.info, op.logdet);
 }
 

@@ -85,7 +85,7 @@ void take_outcome_of_rank_0(Rank<B>& rank, const CholeskyScalars& scalars, std::
   }
   const auto take = [&]<class S>(index_t tag, S* result) {
     const MatrixView<const S> theirs(rank.template take<S>(0, tag, panel), 1, 1, 1);
-    B::template copy<S>(panel, theirs, {result, 1, 1, 1});
+    rank.template read<S>(0, panel, theirs, {result, 1, 1, 1});
   };
   take(info_tag, info);
   if (logdet == nullptr) return;
@@ -111,8 +111,8 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
       const index_t first = std::min(p * n_loc, n), last = std::min(first + n_loc, n);
       const MatrixView<const T> block(rank.template take<T>(p, a_tag, panel), n, last - first,
                                       op.A.ld);
-      B::template copy<T>(panel, block.row_range(first, n),
-                          M.block(first, first, n - first, last - first));
+      rank.template read<T>(p, panel, block.row_range(first, n),
+                            M.block(first, first, n - first, last - first));
     }
     B::template potrf<T>(panel, M, 0, work.scalars.info);
     B::template add_logdet<T>(panel, M, work.scalars.share);
@@ -123,7 +123,7 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
     rank.post(x_tag, X.data, panel);
   } else {
     const MatrixView<const T> solved(rank.template take<T>(0, x_tag, panel), X.rows, X.cols, X.ld);
-    B::template copy<T>(panel, solved, X);
+    rank.template read<T>(0, panel, solved, X);
   }
   take_outcome_of_rank_0<B, T>(rank, work.scalars, op.info, op.logdet);
 }

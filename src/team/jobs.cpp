@@ -15,13 +15,15 @@ namespace jaxmg {
 namespace {
 
 struct Job {
-  Job(std::vector<RankTask> ranks_, const TeamOptions& options)
-      : team(static_cast<int>(ranks_.size()), options),
+  Job(std::shared_ptr<TeamCall<cpu::Backend>> team_, std::vector<SeatedTask> ranks_, bool queues_)
+      : team(std::move(team_)),
         ranks(std::move(ranks_)),
+        queues(queues_),
         running(static_cast<int>(ranks.size())) {}
 
-  TeamCall<cpu::Backend> team;
-  std::vector<RankTask> ranks;
+  std::shared_ptr<TeamCall<cpu::Backend>> team;
+  std::vector<SeatedTask> ranks;  // of this process
+  bool queues;                    // first come first served
   std::atomic<int> running;
 };
 
@@ -48,41 +50,43 @@ class Scheduler {
     start(job);
   }
 
- private:
   void start(const std::shared_ptr<Job>& job) {
-    for (int index = 0; index < job->team.size; ++index) {
+    for (std::size_t i = 0; i < job->ranks.size(); ++i) {
       try {
-        std::thread([this, job, index] { run(job, index); }).detach();
+        std::thread([this, job, i] { run(job, i); }).detach();
       } catch (const std::system_error&) {
-        job->team.mailbox.poison(index, std::current_exception());
-        finish_unstarted(job, index);
+        job->team->poison(job->ranks[i].index, std::current_exception());
+        finish_unstarted(job, i);
         return;
       }
     }
   }
 
+ private:
   /// Out of threads: the ranks from `first` on have none. This thread meets the others for them,
   /// as often as run_rank() does after a failure.
-  void finish_unstarted(const std::shared_ptr<Job>& job, int first) {
+  void finish_unstarted(const std::shared_ptr<Job>& job, std::size_t first) {
     std::exception_ptr failure;
     for (int round = 0; round < 2; ++round) {
-      for (int index = first + 1; index < job->team.size; ++index) job->team.mailbox.leave();
-      failure = job->team.mailbox.meet();
+      for (std::size_t i = first + 1; i < job->ranks.size(); ++i) {
+        job->team->leave(job->ranks[i].index);
+      }
+      failure = job->team->meet(job->ranks[first].index);
     }
-    for (int index = first; index < job->team.size; ++index) finish(*job, index, failure);
+    for (std::size_t i = first; i < job->ranks.size(); ++i) finish(*job, i, failure);
   }
 
-  void run(const std::shared_ptr<Job>& job, int index) {
-    const RankTask& rank = job->ranks[static_cast<std::size_t>(index)];
+  void run(const std::shared_ptr<Job>& job, std::size_t i) {
+    const SeatedTask& rank = job->ranks[i];
     cpu::Device device;
-    finish(*job, index, run_rank(job->team, index, device, rank.program));
+    finish(*job, i, run_rank(*job->team, rank.index, device, rank.task.program));
   }
 
-  void finish(Job& job, int index, const std::exception_ptr& failure) {
-    RankTask& rank = job.ranks[static_cast<std::size_t>(index)];
+  void finish(Job& job, std::size_t i, const std::exception_ptr& failure) {
+    RankTask& rank = job.ranks[i].task;
     rank.program = nullptr;
     const auto done = std::move(rank.done);
-    if (--job.running == 0) start_next();
+    if (--job.running == 0 && job.queues) start_next();
     done(failure);
   }
 
@@ -114,7 +118,22 @@ void adjust_permits() {
 
 void submit(std::vector<RankTask> ranks, const TeamOptions& options) {
   adjust_permits();
-  Scheduler::instance().submit(std::make_shared<Job>(std::move(ranks), options));
+  auto team =
+      std::make_shared<LocalTeamCall<cpu::Backend>>(static_cast<int>(ranks.size()), options);
+  std::vector<SeatedTask> seated;
+  for (RankTask& rank : ranks) seated.push_back({static_cast<int>(seated.size()), std::move(rank)});
+  Scheduler::instance().submit(std::make_shared<Job>(std::move(team), std::move(seated), true));
+}
+
+void start_ranks(std::shared_ptr<TeamCall<cpu::Backend>> team, std::vector<SeatedTask> ranks) {
+  adjust_permits();
+  Scheduler::instance().start(std::make_shared<Job>(std::move(team), std::move(ranks), false));
+}
+
+void tell_each(std::vector<RankTask> tasks, const std::exception_ptr& failure) {
+  for (RankTask& task : tasks) {
+    std::thread([done = std::move(task.done), failure] { done(failure); }).detach();
+  }
 }
 
 void run_team(int size, const RankProgram<cpu::Backend>& program, const TeamOptions& options) {

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "device/cpu/backend.hpp"
@@ -17,6 +18,19 @@ struct RankTask {
   /// whatever the caller likes, further calls included.
   std::function<void(const std::exception_ptr& failure)> done;
 };
+
+/// A rank of a job, and which one.
+struct SeatedTask {
+  int index;
+  RankTask task;
+};
+
+/// Starts those ranks of a call that are in this process, all others being in other processes. Such
+/// calls do not queue: two processes could then wait for each other's second call for ever.
+void start_ranks(std::shared_ptr<TeamCall<cpu::Backend>> team, std::vector<SeatedTask> ranks);
+
+/// Runs each task on a thread of its own, as one that fulfils a promise needs.
+void tell_each(std::vector<RankTask> tasks, const std::exception_ptr& failure);
 
 /// Starts the job, or queues it behind those before. Returns at once.
 void submit(std::vector<RankTask> ranks, const TeamOptions& options);

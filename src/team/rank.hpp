@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -19,15 +20,75 @@ struct TeamOptions {
   std::chrono::milliseconds silence = std::chrono::seconds(60);
 };
 
-/// The ranks of one call.
-template <Backend B>
-struct TeamCall {
-  TeamCall(int size_, const TeamOptions& options_)
-      : size(size_), options(options_), mailbox(size_, options_.silence) {}
+/// Columns of bytes in some process's memory: `columns` of `height` bytes each, `stride` apart.
+template <class Byte>
+struct ByteColumns {
+  Byte* data;
+  index_t height;
+  index_t columns;
+  index_t stride;
+};
 
-  int size;
-  TeamOptions options;
-  Mailbox<typename B::Event> mailbox;
+/// The ranks of one call, and how they reach each other: LocalTeamCall where all of them are in
+/// this process, ProcessTeamCall where they are not. `rank` is the one that calls.
+template <Backend B>
+class TeamCall {
+ public:
+  using Queue = typename B::Queue;
+  using Event = typename B::Event;
+  using Entry = typename Mailbox<Event>::Entry;
+
+  TeamCall(int size_, const TeamOptions& options_) : size(size_), options(options_) {}
+  virtual ~TeamCall() = default;
+
+  const int size;
+  const TeamOptions options;
+
+  /// See Mailbox; the event is recorded on `written_on`.
+  virtual Event post(int rank, index_t tag, const void* data, Queue& written_on) = 0;
+  virtual Entry take(int source, index_t tag) = 0;
+  virtual void poison(int rank, std::exception_ptr failure) = 0;
+  virtual std::exception_ptr meet(int rank) = 0;
+  virtual void leave(int rank) = 0;
+
+  /// Whether `source`'s memory is this process's, or its devices can reach it.
+  virtual bool reaches(int source) const = 0;
+  /// Enqueues a copy from the memory of a rank that is out of reach.
+  virtual void read(int source, Queue& queue, const ByteColumns<const std::byte>& theirs,
+                    const ByteColumns<std::byte>& mine) = 0;
+};
+
+/// A call whose ranks are all in this process.
+template <Backend B>
+class LocalTeamCall final : public TeamCall<B> {
+ public:
+  using typename TeamCall<B>::Queue;
+  using typename TeamCall<B>::Event;
+  using typename TeamCall<B>::Entry;
+
+  LocalTeamCall(int size_, const TeamOptions& options_)
+      : TeamCall<B>(size_, options_), mailbox_(size_, options_.silence) {}
+
+  Event post(int rank, index_t tag, const void* data, Queue& written_on) override {
+    Event written = written_on.record();
+    mailbox_.post(rank, tag, data, written);
+    return written;
+  }
+  Entry take(int source, index_t tag) override { return mailbox_.take(source, tag); }
+  void poison(int rank, std::exception_ptr failure) override {
+    mailbox_.poison(rank, std::move(failure));
+  }
+  std::exception_ptr meet(int) override { return mailbox_.meet(); }
+  void leave(int) override { mailbox_.leave(); }
+
+  bool reaches(int) const override { return true; }
+  void read(int source, Queue&, const ByteColumns<const std::byte>&,
+            const ByteColumns<std::byte>&) override {
+    throw Error("rank " + std::to_string(source) + " of this process is taken for a distant one");
+  }
+
+ private:
+  Mailbox<Event> mailbox_;
 };
 
 /// A peer's data as this rank's queues may read it once `ready` has happened.
@@ -69,15 +130,13 @@ class Rank {
   /// Lets peers read `data` once what `written_on` has been given so far is done: the event that
   /// is returned.
   Event post(index_t tag, const void* data, Queue& written_on) {
-    Event written = written_on.record();
-    team_.mailbox.post(index_, tag, data, written);
-    return written;
+    return team_.post(index_, tag, data, written_on);
   }
 
   /// What `source` posted; `reader` waits until it may be read.
   template <class T>
   const T* take(int source, index_t tag, Queue& reader) {
-    const auto entry = team_.mailbox.take(source, tag);
+    const auto entry = team_.take(source, tag);
     reader.wait(entry.event);
     return static_cast<const T*>(entry.data);
   }
@@ -89,8 +148,19 @@ class Rank {
                            MatrixView<T> staging) {
     const MatrixView<const T> theirs(take<T>(source, tag, queue), staging.rows, staging.cols, ld);
     if (source == index_ || reads_peers_directly()) return theirs;
-    B::template copy<T>(queue, theirs, staging);
+    read<T>(source, queue, theirs, staging);
     return staging;
+  }
+
+  /// mine := `theirs`, in the memory of `source`, which has posted where it is and which `queue`
+  /// waits for. Nothing else reads a peer's memory, unless peers are read directly.
+  template <class T>
+  void read(int source, Queue& queue, MatrixView<const T> theirs, MatrixView<T> mine) {
+    if (team_.reaches(source)) {
+      B::template copy<T>(queue, theirs, mine);
+    } else if (!mine.empty()) {
+      team_.read(source, queue, bytes_of<const std::byte>(theirs), bytes_of<std::byte>(mine));
+    }
   }
 
   /// Waits on `queue` for what `source` posted, whatever it is.
@@ -105,12 +175,12 @@ class Rank {
                                MatrixView<T> staging) {
     const index_t tag = reserve(1);
     if (owner == index_) return {mine, post(tag, mine.data, written_on)};
-    const auto entry = team_.mailbox.take(owner, tag);
+    const auto entry = team_.take(owner, tag);
     const MatrixView<const T> theirs(static_cast<const T*>(entry.data), mine.rows, mine.cols,
                                      mine.ld);
     if (reads_peers_directly()) return {theirs, entry.event};
     copies().wait(entry.event);
-    B::template copy<T>(copies(), theirs, staging);
+    read<T>(owner, copies(), theirs, staging);
     return {staging, copies().record()};
   }
 
@@ -121,7 +191,7 @@ class Rank {
     post(tag, mine, queue);
     for (int p = 0; p < size(); ++p) {
       const MatrixView<const T> theirs(take<T>(p, tag, queue), 1, 1, 1);
-      B::template copy<T>(queue, theirs, {gathered + p, 1, 1, 1});
+      read<T>(p, queue, theirs, {gathered + p, 1, 1, 1});
     }
   }
 
@@ -157,7 +227,7 @@ class Rank {
 
   /// What follows on the caller's stream starts after all ranks' exits. Call when all have met.
   void follow_exits() {
-    for (int p = 0; p < size(); ++p) device_.follow(team_.mailbox.take(p, exit_tag_).event);
+    for (int p = 0; p < size(); ++p) device_.follow(team_.take(p, exit_tag_).event);
   }
 
   /// Waits for all of this rank's work; throws its first error.
@@ -174,6 +244,12 @@ class Rank {
   }
 
  private:
+  template <class Byte, class T>
+  static ByteColumns<Byte> bytes_of(MatrixView<T> view) {
+    constexpr auto size = static_cast<index_t>(sizeof(T));
+    return {reinterpret_cast<Byte*>(view.data), view.rows * size, view.cols, view.ld * size};
+  }
+
   Queue& queue(std::size_t which, Priority priority) {
     if (!queues_[which]) queues_[which].emplace(device_, priority);
     return *queues_[which];
@@ -207,9 +283,9 @@ std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& de
       rank->synchronize();
     }
   } catch (...) {
-    team.mailbox.poison(index, std::current_exception());
+    team.poison(index, std::current_exception());
   }
-  const std::exception_ptr failure = team.mailbox.meet();
+  const std::exception_ptr failure = team.meet(index);
   try {
     if (failure && rank) {
       rank->synchronize();
@@ -220,7 +296,7 @@ std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& de
     // The failure that came first is the one that all report.
     if (!failure) return std::current_exception();
   }
-  if (failure) team.mailbox.meet();
+  if (failure) team.meet(index);
   return failure;
 }
 

@@ -3,6 +3,8 @@
 // skipped where there is none.
 #pragma once
 
+#include <array>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "api/public/engine.hpp"
+#include "team/processes/exchange.hpp"
 #include "testing/setting.hpp"
 
 namespace jaxmg::testing {
@@ -37,7 +40,7 @@ struct Cpu {
 /// CPU ranks on a backend that is not the library's own.
 template <class B>
 void run_cpu_ranks(const Setting& setting, const RankProgram<B>& program) {
-  TeamCall<B> call(setting.ranks, {setting.reads_peers_directly, std::chrono::seconds(60)});
+  LocalTeamCall<B> call(setting.ranks, {setting.reads_peers_directly, std::chrono::seconds(60)});
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(setting.ranks));
   std::vector<std::thread> threads;
   cpu::set_permits(2);
@@ -63,6 +66,42 @@ struct Substituting : Cpu {
 
   static void run(const Setting& setting, const RankProgram<Backend>& program) {
     run_cpu_ranks<Backend>(setting, program);
+  }
+};
+
+/// CPU ranks in two processes of a job, dealt in turn, where they do not read peers directly. Both
+/// processes are this one, with an exchange each: they share nothing else, and neither knows.
+struct Processes : Cpu {
+  static constexpr const char* name = "Processes";
+  static constexpr int count = 2;
+
+  static processes::Exchange& exchange(int process) {
+    static const std::string job = "test-" + std::to_string(getpid());
+    static const std::array<processes::Exchange*, count> all{
+        new processes::Exchange({job, 0, count}), new processes::Exchange({job, 1, count})};
+    return *all[static_cast<std::size_t>(process)];
+  }
+
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    if (setting.reads_peers_directly) return Cpu::run(setting, program);
+    static std::int64_t ticket = 0;
+    ++ticket;
+    std::vector<std::future<void>> outcomes;
+    for (int p = 0; p < setting.ranks; ++p) {
+      const auto outcome = std::make_shared<std::promise<void>>();
+      outcomes.push_back(outcome->get_future());
+      RankTask task{program, [outcome](const std::exception_ptr& failure) {
+                      if (failure) {
+                        outcome->set_exception(failure);
+                      } else {
+                        outcome->set_value();
+                      }
+                    }};
+      exchange(p % count).arrive({{0, 0, 0}, ticket},
+                                 {p, setting.ranks, "a test", std::move(task), nullptr});
+    }
+    for (auto& outcome : outcomes) outcome.wait();
+    for (auto& outcome : outcomes) outcome.get();
   }
 };
 
@@ -113,21 +152,27 @@ struct On {
   On<Kind, float>, On<Kind, double>, On<Kind, std::complex<float>>, On<Kind, std::complex<double>>
 
 using OnCpu = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu)>;
-using OnCpuAndSubstituting =
-    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting)>;
+/// Whatever the CPU can play, for what only rank programs show.
+using OnCpuPrograms =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
+                     JAXMG_ON_ALL_SCALARS(Processes)>;
+using OnCpuAndProcesses =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes)>;
 #ifdef JAXMG_WITH_CUDA
-using Kinds = ::testing::Types<Cpu, Cuda>;
+using Devices = ::testing::Types<Cpu, Cuda>;
+using Kinds = ::testing::Types<Cpu, Processes, Cuda>;
 using OnAllKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Cuda)>;
 using OnSubstitutingKinds =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting), JAXMG_ON_ALL_SCALARS(Cuda)>;
-using OnAllKindsAndSubstituting =
+using OnAllPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
-                     JAXMG_ON_ALL_SCALARS(Cuda)>;
+                     JAXMG_ON_ALL_SCALARS(Processes), JAXMG_ON_ALL_SCALARS(Cuda)>;
 #else
-using Kinds = ::testing::Types<Cpu>;
+using Devices = ::testing::Types<Cpu>;
+using Kinds = ::testing::Types<Cpu, Processes>;
 using OnAllKinds = OnCpu;
 using OnSubstitutingKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting)>;
-using OnAllKindsAndSubstituting = OnCpuAndSubstituting;
+using OnAllPrograms = OnCpuPrograms;
 #endif
 
 /// For TYPED_TEST_SUITE: Cpu, or CudaDouble.

@@ -458,7 +458,7 @@ TYPED_TEST(BackendOf, AddLogdet) {
 
 template <class Kind>
 class BackendScalars : public QueueTest<Kind> {};
-TYPED_TEST_SUITE(BackendScalars, Kinds, KindNames);
+TYPED_TEST_SUITE(BackendScalars, Devices, KindNames);
 
 TYPED_TEST(BackendScalars, FirstFailure) {
   using Backend = typename TestFixture::Ops;

@@ -15,7 +15,7 @@ using testing::Setting;
 
 template <class Kind>
 class Engines : public KindTest<Kind> {};
-TYPED_TEST_SUITE(Engines, testing::Kinds, KindNames);
+TYPED_TEST_SUITE(Engines, testing::Devices, KindNames);
 
 TYPED_TEST(Engines, GiveZeroedMemoryThatRanksCanUse) {
   with_engine(TypeParam::team({3, 1, true}), []<class Engine>(const Engine& engine) {

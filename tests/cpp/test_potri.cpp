@@ -106,12 +106,13 @@ HostMatrix<T> inverse_by_program(const jaxmg::CholeskyFactor<T>& L, const Settin
   return gather(result);
 }
 
-/// By the public interface; on CPU ranks that substitute, which it does not have, by the programs.
+/// By the public interface; by the programs where it has no such ranks.
 template <class P>
 Inverse<typename P::type> invert(const HostMatrix<typename P::type>& A, const Setting& setting,
                                  Method method) {
   using T = typename P::type;
-  constexpr bool by_program = std::is_same_v<typename P::Kind, Substituting>;
+  constexpr bool by_program = std::is_same_v<typename P::Kind, Substituting> ||
+                              std::is_same_v<typename P::Kind, jaxmg::testing::Processes>;
   if (method == Method::of_factor) {
     const jaxmg::CholeskyFactor<T> L = factor<P>(A, setting);
     if constexpr (by_program) {
@@ -149,12 +150,12 @@ void expect_inverse_of(const HostMatrix<T>& A, const Inverse<T>& result) {
 
 template <class P>
 class Potri : public jaxmg::testing::KindTest<typename P::Kind> {};
-TYPED_TEST_SUITE(Potri, jaxmg::testing::OnAllKindsAndSubstituting, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(Potri, jaxmg::testing::OnAllPrograms, jaxmg::testing::KindNames);
 
 /// What is only about the CPU's queues.
 template <class P>
 class PotriOnCpu : public Potri<P> {};
-TYPED_TEST_SUITE(PotriOnCpu, jaxmg::testing::OnCpuAndSubstituting, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(PotriOnCpu, jaxmg::testing::OnCpuPrograms, jaxmg::testing::KindNames);
 
 /// The public interface alone.
 template <class P>

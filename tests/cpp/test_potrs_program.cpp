@@ -103,13 +103,11 @@ class PotrsProgram : public jaxmg::testing::KindTest<typename P::Kind> {
     }
   }
 };
-TYPED_TEST_SUITE(PotrsProgram, jaxmg::testing::OnAllKindsAndSubstituting,
-                 jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(PotrsProgram, jaxmg::testing::OnAllPrograms, jaxmg::testing::KindNames);
 
 template <class P>
 class PotrsProgramOnCpu : public PotrsProgram<P> {};
-TYPED_TEST_SUITE(PotrsProgramOnCpu, jaxmg::testing::OnCpuAndSubstituting,
-                 jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(PotrsProgramOnCpu, jaxmg::testing::OnCpuPrograms, jaxmg::testing::KindNames);
 
 TYPED_TEST(PotrsProgram, Solves) {
   for (const int ranks : {1, 2, 3, 4}) {

@@ -177,7 +177,7 @@ TEST_F(RankOfTeam, PostedDataMayBeTakenFromAnotherQueue) {
 }
 
 TEST(RankSynchronize, DrainsAllQueuesAndThrowsTheFirstError) {
-  TeamCall<Backend> team(1, {});
+  LocalTeamCall<Backend> team(1, {});
   cpu::set_permits(2);
   cpu::Device device;
   CpuRank rank(team, 0, device);

@@ -151,7 +151,7 @@ void expect_eigen(const HostMatrix<typename P::type>& A, Way way) {
 
 template <class P>
 class Syevd : public jaxmg::testing::KindTest<typename P::Kind> {};
-TYPED_TEST_SUITE(Syevd, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(Syevd, jaxmg::testing::OnCpuAndProcesses, jaxmg::testing::KindNames);
 
 TYPED_TEST(Syevd, EveryKindOfMatrix) {
   using T = typename TypeParam::type;

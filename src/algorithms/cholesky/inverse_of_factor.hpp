@@ -86,7 +86,8 @@ class FactorInverse {
           ring.acquire(k, layout_.order() - layout_.offset(k), layout_.width(k), copies);
       const T* theirs = rank_.template take<T>(layout_.owner(k), base_tag, copies);
       theirs += layout_.offset(k) + layout_.local_offset(k) * A_.ld;
-      B::template copy<T>(copies, {theirs, staging.rows, staging.cols, A_.ld}, staging);
+      rank_.template read<T>(layout_.owner(k), copies, {theirs, staging.rows, staging.cols, A_.ld},
+                             staging);
       rank_.post(pulled_tag + k, nullptr, copies);
       pulled[slot(k)] = staging;
       arrived[slot(k)] = copies.record();

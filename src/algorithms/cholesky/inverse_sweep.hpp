@@ -180,13 +180,14 @@ class InverseSweep {
                                      work_.parts[slot(k)].ld);
       for (index_t j = layout_.first_owned(p, 0); j <= k; j += layout_.ranks()) {
         const index_t at = layout_.local_offset(j);
-        B::template copy<T>(copies, part.row_range(at, at + layout_.width(j)), rows_of(k, j));
+        rank_.template read<T>(p, copies, part.row_range(at, at + layout_.width(j)), rows_of(k, j));
       }
     }
     if (!owns(k)) {
       const MatrixView<T> below = rows_below(k);
       const T* theirs = rank_.template take<T>(layout_.owner(k), below_tag(k), copies);
-      B::template copy<T>(copies, {theirs, below.rows, below.cols, below.ld}, below);
+      rank_.template read<T>(layout_.owner(k), copies, {theirs, below.rows, below.cols, below.ld},
+                             below);
     }
     gathered_ = copies.record();
   }

@@ -44,7 +44,7 @@ void mirror(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A,
       if (pulls) {
         MatrixView<T> pulled = ring.acquire(turn, layout.order(), layout.tile(), copies);
         pulled = {pulled.data, upper.cols, cols, upper.cols};
-        B::template copy<T>(copies, row, pulled);
+        rank.template read<T>(p, copies, row, pulled);
         panel.wait(copies.record());
         row = pulled;
       }

@@ -124,7 +124,7 @@ void backward_substitution(Rank<B_>& rank, const BlockCyclic& layout, MatrixView
       rank.post(tags + k, Xk.data, panel);
     } else {
       const T* theirs = rank.template take<T>(layout.owner(k), tags + k, panel);
-      B_::template copy<T>(panel, {theirs, X.rows, k2 - k1, X.ld}, Xk);
+      rank.template read<T>(layout.owner(k), panel, {theirs, X.rows, k2 - k1, X.ld}, Xk);
     }
     known[static_cast<std::size_t>(k)] = panel.record();
   }

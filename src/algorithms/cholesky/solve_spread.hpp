@@ -72,11 +72,11 @@ class SpreadSolve {
     copies.wait(used_[slot]);
     const MatrixView<T> column =
         work_.columns[slot].block(0, 0, theirs.column.rows, theirs.column.cols);
-    B_::template copy<T>(copies, theirs.column, column);
+    rank_.template read<T>(layout_.owner(k), copies, theirs.column, column);
     MatrixView<T> inverse;
     if (!theirs.inverse.empty()) {
       inverse = work_.inverses[slot].block(0, 0, theirs.inverse.rows, theirs.inverse.cols);
-      B_::template copy<T>(copies, theirs.inverse, inverse);
+      rank_.template read<T>(layout_.owner(k), copies, theirs.inverse, inverse);
     }
     rank_.bulk().wait(copies.record());
     in_use_ = &used_[slot];

@@ -79,8 +79,8 @@ class CycleBatch {
                                            mine_.rows, cycle.width, staging_.ld);
     const auto move = [&](MatrixView<const T> source, MatrixView<T> destination) {
       const index_t first = rows_ == Rows::all ? 0 : from;
-      B::template copy<T>(queue, source.row_range(first, mine_.rows),
-                          destination.row_range(first, mine_.rows));
+      rank_.template read<T>(rank_of(from), queue, source.row_range(first, mine_.rows),
+                             destination.row_range(first, mine_.rows));
     };
     if (step == 0) {
       move(slot, staged_here);

@@ -28,8 +28,9 @@ void pull_pieces(Rank<B>& rank, const BlockCyclic& layout, ColumnPlace Piece::*t
     const MatrixView<const T> theirs(shard[source], layout.order(), src.cols, src.ld);
     const index_t first = rows == Rows::all ? 0 : piece.column;
     const index_t count = layout.order() - first;
-    B::template copy<T>(queue, theirs.block(first, (piece.*there).local, count, piece.width),
-                        dst.block(first, (piece.*here).local, count, piece.width));
+    rank.template read<T>((piece.*there).rank, queue,
+                          theirs.block(first, (piece.*there).local, count, piece.width),
+                          dst.block(first, (piece.*here).local, count, piece.width));
   }
 }
 

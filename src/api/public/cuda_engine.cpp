@@ -10,7 +10,7 @@
 namespace jaxmg {
 namespace {
 
-using Call = TeamCall<cuda::Backend>;
+using Call = LocalTeamCall<cuda::Backend>;
 
 /// The stream that a rank's call comes on, of the current GPU.
 class CallStream {
@@ -38,9 +38,9 @@ std::exception_ptr run_rank_on(int ordinal, Call& call, int index,
     device.emplace(ordinal, stream->get());
   } catch (...) {
     // The others are in run_rank(), and meet twice after a failure.
-    call.mailbox.poison(index, std::current_exception());
-    call.mailbox.meet();
-    return call.mailbox.meet();
+    call.poison(index, std::current_exception());
+    call.meet(index);
+    return call.meet(index);
   }
   if (const std::exception_ptr failure = run_rank(call, index, *device, program)) return failure;
   try {

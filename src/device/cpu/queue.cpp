@@ -72,6 +72,16 @@ class Executor {
     happened_.wait(lock, [&] { return event.happened; });
   }
 
+  /// Wakes whoever waits for the event.
+  void open(EventState& event) {
+    std::unique_lock lock(mutex_);
+    if (event.happened) return;
+    release(&event);
+    std::vector<std::shared_ptr<QueueState>> woken;
+    wake(event, woken);
+    for (auto& queue : woken) advance(std::move(queue));
+  }
+
   std::exception_ptr take_error(QueueState& queue) {
     std::unique_lock lock(mutex_);
     return std::exchange(queue.error, nullptr);
@@ -133,6 +143,10 @@ class Executor {
       const OnFiber on_fiber(queue.fiber);
       release(&event);
     }
+    wake(event, woken);
+  }
+
+  void wake(EventState& event, std::vector<std::shared_ptr<QueueState>>& woken) {
     event.happened = true;
     for (auto& parked : event.parked) woken.push_back(std::move(parked));
     event.parked.clear();
@@ -210,6 +224,16 @@ void Event::synchronize() const {
   if (!state_) return;
   Executor::instance().synchronize(*state_);
   acquire(state_.get());
+}
+
+Latch::Latch() : state_(std::make_shared<EventState>()) {}
+
+void Latch::open() const { Executor::instance().open(*state_); }
+
+void after(const Event& event, std::function<void()> task) {
+  Queue queue(Priority::high);
+  queue.wait(event);
+  queue.enqueue(std::move(task));
 }
 
 Queue::Queue(Priority priority) : state_(std::make_shared<QueueState>(priority)) {}

@@ -21,9 +21,25 @@ class Event {
 
  private:
   friend class Queue;
+  friend class Latch;
   explicit Event(std::shared_ptr<EventState> state) : state_(std::move(state)) {}
   std::shared_ptr<EventState> state_;
 };
+
+/// An event that the host makes happen, and not a queue.
+class Latch {
+ public:
+  Latch();
+  Event event() const { return Event(state_); }
+  /// Once or more often.
+  void open() const;
+
+ private:
+  std::shared_ptr<EventState> state_;
+};
+
+/// Runs `task` on a worker once `event` has happened, also where the event's queue has failed.
+void after(const Event& event, std::function<void()> task);
 
 /// The cores are shared by all ranks: a rank's part of them has no state.
 class Device {

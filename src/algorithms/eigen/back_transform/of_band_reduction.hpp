@@ -99,9 +99,9 @@ class BandBackTransform {
     for (std::size_t k = group.begin; k < group.end; ++k) {
       const MatrixView<T> mine = part(group, Y, k);
       const index_t above = Y.rows - mine.rows;
-      B::template copy<T>(
-          queue, owners(panels_[k], tag_, A_.data, panel_reflectors(layout_, A_, panels_[k])),
-          mine);
+      rank_.template read<T>(
+          layout_.owner(panels_[k].tile), queue,
+          owners(panels_[k], tag_, A_.data, panel_reflectors(layout_, A_, panels_[k])), mine);
       B::template unit_lower<T>(queue, mine);
       B::template fill<T>(queue, T(0), {mine.data - above, above, mine.cols, mine.ld});
     }
@@ -111,8 +111,8 @@ class BandBackTransform {
     auto& queue = rank_.copies();
     B::template fill<T>(queue, T(0), factor);
     for (std::size_t k = group.begin; k < group.end; ++k) {
-      B::template copy<T>(
-          queue,
+      rank_.template read<T>(
+          layout_.owner(panels_[k].tile), queue,
           owners(panels_[k], tag_ + 1, factors_.data, panel_factor(layout_, factors_, panels_[k])),
           diagonal_block(group, factor, k));
     }

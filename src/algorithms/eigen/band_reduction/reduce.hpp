@@ -168,12 +168,13 @@ class BandReductionSteps {
     const int owner = layout_.owner(panel.tile);
     const MatrixView<T> Y = this->Y(panel), factor = panel_T(panel);
     const T* const theirs = rank_.template take<T>(owner, tag(k), queue);
-    B::template copy<T>(queue, {theirs, Y.rows, Y.cols, A_.ld}, Y);
+    rank_.template read<T>(owner, queue, {theirs, Y.rows, Y.cols, A_.ld}, Y);
     B::template unit_lower<T>(queue, Y);
     B::template fill<T>(queue, T(0),
                         slot(work_.U, pending_, panel.width, {panel.end(), panel.first_row}));
     const T* const their_factor = rank_.template take<T>(owner, tag(k) + 1, queue);
-    B::template copy<T>(queue, {their_factor, panel.width, panel.width, form_.factors.ld}, factor);
+    rank_.template read<T>(owner, queue, {their_factor, panel.width, panel.width, form_.factors.ld},
+                           factor);
   }
 
   /// Z = (A - U V^H) Y: each rank the rows that its columns give, then all rows on all ranks.
@@ -204,8 +205,8 @@ class BandReductionSteps {
     for (int p = 0; p < rank_.size(); ++p) {
       const T* const theirs = rank_.template take<T>(p, tag(k) + 2, queue);
       each_local_range(layout_, p, panel.tile, panel.end(), [&](IndexRange rows, IndexRange local) {
-        B::template copy<T>(
-            queue, {theirs + local.begin, local.end - local.begin, panel.width, storage.ld},
+        rank_.template read<T>(
+            p, queue, {theirs + local.begin, local.end - local.begin, panel.width, storage.ld},
             slot(work_.Z, 0, panel.width, rows));
       });
     }
@@ -261,7 +262,7 @@ class BandReductionSteps {
     for (index_t j = 0; j < layout_.tiles(); ++j) {
       if (layout_.owner(j) == rank_.index()) continue;
       const T* const theirs = rank_.template take<T>(layout_.owner(j), tag, queue);
-      B::template copy<T>(queue, columns_of(theirs, j), mine(j));
+      rank_.template read<T>(layout_.owner(j), queue, columns_of(theirs, j), mine(j));
     }
   }
 

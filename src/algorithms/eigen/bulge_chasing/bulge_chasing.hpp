@@ -101,7 +101,7 @@ class BulgeChasing {
     auto& copies = rank_.copies();
     const MatrixView<T> mine = kept(c);
     const T* theirs = rank_.template take<T>(0, chased_tag(c), copies);
-    B::template copy<T>(copies, {theirs, mine.rows, mine.cols, mine.rows}, mine);
+    rank_.template read<T>(0, copies, {theirs, mine.rows, mine.cols, mine.rows}, mine);
     rank_.post(collected_tag(c), nullptr, copies);
   }
 
@@ -113,7 +113,7 @@ class BulgeChasing {
       return;
     }
     const S* theirs = rank_.template take<S>(0, tag, rank_.copies());
-    B::template copy<S>(rank_.copies(), {theirs, count, 1, count}, {values, count, 1, count});
+    rank_.template read<S>(0, rank_.copies(), {theirs, count, 1, count}, {values, count, 1, count});
   }
 
   Rank<B>& rank_;

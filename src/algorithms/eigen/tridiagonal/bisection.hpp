@@ -34,7 +34,7 @@ void eigenvalues_by_bisection(Rank<B>& rank, index_t n, const R* d, const R* e, 
     const index_t begin = shares.border(p), count = shares.border(p + 1) - begin;
     if (count == 0) continue;
     const R* theirs = rank.template take<R>(p, tag, queue);
-    B::template copy<R>(queue, {theirs, count, 1, count}, {w + begin, count, 1, count});
+    rank.template read<R>(p, queue, {theirs, count, 1, count}, {w + begin, count, 1, count});
   }
 }
 

@@ -203,8 +203,8 @@ class DivideAndConquer {
       if (begin == end || mine.cols == 0) continue;
       const MatrixView<const R> theirs(rank_.template take<R>(p, tag, queue_), end - begin, n_,
                                        end - begin);
-      B::template copy<R>(queue_, theirs.column_range(first, first + mine.cols),
-                          mine.row_range(begin, end));
+      rank_.template read<R>(p, queue_, theirs.column_range(first, first + mine.cols),
+                             mine.row_range(begin, end));
     }
   }
 

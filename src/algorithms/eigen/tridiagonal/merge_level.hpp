@@ -66,7 +66,10 @@ template <Backend B, class X>
 void pull_part(Rank<B>& rank, typename B::Queue& queue, int from, index_t tag, X* mine,
                index_t begin, index_t end) {
   if (begin >= end) return;
-  copy_part<B, X>(queue, rank.template take<X>(from, tag, queue), mine, begin, end);
+  const X* theirs = rank.template take<X>(from, tag, queue);
+  const index_t count = end - begin;
+  rank.template read<X>(from, queue, {theirs + begin, count, 1, count},
+                        {mine + begin, count, 1, count});
 }
 
 /// Joins the eigenvectors of neighbouring blocks, all merges of a level that this rank takes part

@@ -1,0 +1,56 @@
+// What processes of a job tell each other.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "jaxmg/types.hpp"
+
+namespace jaxmg::processes {
+
+/// One call, by the same name in all processes: a ticket that its ranks have agreed on, or what it
+/// is (a hash of its text) and how many such calls a process has joined before.
+struct CallName {
+  std::int64_t ticket;
+  std::uint64_t hash;
+  std::int64_t number;
+  auto operator<=>(const CallName&) const = default;
+};
+
+enum class Kind : std::int32_t {
+  hello,     ///< first of all: which process this is; the ring's descriptor comes with it
+  arrive,    ///< `rank` of `size` has come; text: for what
+  refuse,    ///< the call fails, before it starts or on the sender's ranks; text: why
+  post,      ///< `rank` lets its data at `address` be read, under `tag`, once that has happened
+  happened,  ///< what `rank` has posted under `tag` may be read
+  poison,    ///< `rank` has failed; text: why
+  met,       ///< `rank` has come to a meeting
+  request,   ///< for the columns at `address`: `height` bytes, `columns` of them, `stride` apart
+  chunk,  ///< bytes of a request from `offset` on, in `slot` of the ring, or, if that is -1, here
+  taken   ///< `slot` is free again
+};
+
+/// Of fixed size; a text, or a chunk's bytes, may follow.
+struct Message {
+  Kind kind;
+  std::int32_t rank = 0;
+  std::int32_t size = 0;
+  std::int32_t slot = -1;
+  CallName call{};
+  index_t tag = 0;
+  std::uint64_t address = 0;
+  std::uint64_t request = 0;
+  index_t height = 0;
+  index_t columns = 0;
+  index_t stride = 0;
+  index_t offset = 0;
+  index_t length = 0;
+};
+static_assert(std::is_trivially_copyable_v<Message>);
+
+/// Bytes that may follow a message.
+inline constexpr std::size_t longest_text = 2048;
+
+}  // namespace jaxmg::processes
