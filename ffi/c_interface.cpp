@@ -48,6 +48,9 @@ void jaxmg_set_blas(const void* const* pointers, const char* name) {
 /// For tests: rank `rank` of the next call fails.
 void jaxmg_inject_fault(std::int32_t rank) { jaxmg::ffi::inject_fault(rank); }
 
+/// Whom to ask about the job that this process belongs to; see ffi/job.hpp.
+void jaxmg_set_job(void (*ask)(jaxmg::ffi::JobAnswer*)) { jaxmg::ffi::set_job(ask); }
+
 /// Bytes of workspace a rank of potrs needs; -1 if the sizes make no sense. `platform` as in
 /// jaxmg::Platform, `dtype` as in jaxmg::DType; `tile` 0: chosen by the library.
 std::int64_t jaxmg_potrs_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,

@@ -3,13 +3,16 @@
 #include <exception>
 #include <new>
 
+#include "device/cpu/allocate.hpp"
+
 namespace jaxmg::ffi {
 
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t rank,
-                   std::int32_t group) {
+                   std::int32_t group, Platform platform) {
   const CallSite site{{run.run_id, attributes.instance(), group},
                       rank,
-                      static_cast<int>(attributes.integer("ranks"))};
+                      static_cast<int>(attributes.integer("ranks")),
+                      platform};
   if (rank < 0 || rank >= site.size) {
     throw InvalidArgument("rank: expected 0 to " + std::to_string(site.size - 1) + ", got " +
                           std::to_string(rank));
@@ -77,6 +80,15 @@ void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed) {
   if (workspace.size_bytes() >= needed) return;
   throw OutOfMemory("workspace: expected at least " + std::to_string(needed) + " bytes, got " +
                     std::to_string(workspace.size_bytes()));
+}
+
+std::shared_ptr<void> workspace_of(const xf::AnyBuffer& workspace, std::size_t needed,
+                                   Platform platform) {
+  if (platform == Platform::cpu_processes && workspace.size_bytes() < needed) {
+    return cpu::allocate<std::byte>(static_cast<index_t>(needed));
+  }
+  expect_workspace(workspace, needed);
+  return {std::shared_ptr<void>(), workspace.untyped_data()};
 }
 
 }  // namespace jaxmg::ffi

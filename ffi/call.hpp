@@ -2,10 +2,12 @@
 #pragma once
 
 #include <concepts>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "api/cholesky_plan.hpp"
 #include "jaxmg/error.hpp"
 #include "jaxmg/view.hpp"
 #include "team/rendezvous.hpp"
@@ -37,16 +39,18 @@ class CallAttributes : public xf::Dictionary {
 };
 
 /// Where a handler was called, and as which rank of which team: operands, since one compiled
-/// program may serve several device sets.
+/// program may serve several device sets. `ticket` as in processes::Visit.
 struct CallSite {
   CallKey key;
   int rank;
   int size;
+  Platform platform;
+  std::int64_t ticket = 0;
 };
 
 /// Throws InvalidArgument if there is no such rank.
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t rank,
-                   std::int32_t group);
+                   std::int32_t group, Platform platform);
 
 /// What a handler makes of a call's buffers and attributes, once they are checked. `text` says what
 /// the call is, for messages and for the ranks to agree on; `outputs` are the results that callers
@@ -82,6 +86,11 @@ void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks);
 
 /// Throws OutOfMemory if there are less than `needed` bytes.
 void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed);
+
+/// `needed` bytes: XLA's, or, where CPU ranks are in several processes and the program was traced
+/// for one, memory of our own.
+std::shared_ptr<void> workspace_of(const xf::AnyBuffer& workspace, std::size_t needed,
+                                   Platform platform);
 
 /// JAX's matrix (columns, rows), row-major, as the rows x columns that it is here; a vector is a
 /// row.

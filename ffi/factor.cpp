@@ -11,7 +11,7 @@ xf::Future cho_factor(xf::RunId run, CallAttributes attributes, xf::AnyBuffer ra
                       xf::Result<xf::AnyBuffer> info, xf::Result<xf::AnyBuffer> workspace) {
   return guarded([&] {
     const CallSite site = call_site(run, attributes, rank, group);
-    return join(site, ChoFactorCall(Platform::cpu, site.size, attributes,
+    return join(site, ChoFactorCall(site.platform, site.size, attributes,
                                     {a, *factor, *inverses, *logdet, *info, *workspace}));
   });
 }
@@ -22,7 +22,7 @@ xf::Future cho_solve(xf::RunId run, CallAttributes attributes, xf::AnyBuffer ran
                      xf::Result<xf::AnyBuffer> workspace) {
   return guarded([&] {
     const CallSite site = call_site(run, attributes, rank, group);
-    return join(site, ChoSolveCall(Platform::cpu, site.size, attributes,
+    return join(site, ChoSolveCall(site.platform, site.size, attributes,
                                    {factor, inverses, info, b, *x, *workspace}));
   });
 }
@@ -33,7 +33,7 @@ xf::Future cho_inverse(xf::RunId run, CallAttributes attributes, xf::AnyBuffer r
   return guarded([&] {
     const CallSite site = call_site(run, attributes, rank, group);
     return join(
-        site, ChoInverseCall(Platform::cpu, site.size, attributes, {factor, info, *x, *workspace}));
+        site, ChoInverseCall(site.platform, site.size, attributes, {factor, info, *x, *workspace}));
   });
 }
 

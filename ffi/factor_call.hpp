@@ -50,7 +50,8 @@ class ChoFactorCall {
   RankProgram<B> program() const {
     const ChoFactorBuffers& io = buffers_;
     expect(io.factor.element_count() == io.a.element_count(), "factor", io.factor);
-    expect_workspace(io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto workspace = workspace_of(
+        io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
     const auto factor = matrix_of<T>(io.factor);
     const ChoFactorOperands<T> operands{
         problem_.in_place ? factor : matrix_of<T>(io.a),
@@ -58,8 +59,8 @@ class ChoFactorCall {
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
         static_cast<real_t<T>*>(io.logdet.untyped_data()),
         static_cast<std::int32_t*>(io.info.untyped_data()),
-        io.workspace.untyped_data()};
-    return [problem = problem_, operands](Rank<B>& rank) {
+        workspace.get()};
+    return [problem = problem_, operands, workspace](Rank<B>& rank) {
       cho_factor_program<B, T>(rank, problem, operands);
     };
   }
@@ -104,15 +105,16 @@ class ChoSolveCall {
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
     const bool direct = traits_of(platform_).reads_peers_directly;
-    expect_workspace(io.workspace, ChoSolveWorkspace<T>::bytes(problem_, direct));
+    const auto workspace =
+        workspace_of(io.workspace, ChoSolveWorkspace<T>::bytes(problem_, direct), platform_);
     const ChoSolveOperands<T> operands{
         matrix_of<const T>(io.factor),
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
         static_cast<const std::int32_t*>(io.info.untyped_data()),
         matrix_of<const T>(io.b),
         matrix_of<T>(io.x),
-        io.workspace.untyped_data()};
-    return [problem = problem_, operands](Rank<B>& rank) {
+        workspace.get()};
+    return [problem = problem_, operands, workspace](Rank<B>& rank) {
       cho_solve_program<B, T>(rank, problem, operands);
     };
   }
@@ -165,12 +167,12 @@ class ChoInverseCall {
   RankProgram<B> program() const {
     const ChoInverseBuffers& io = buffers_;
     expect(io.x.element_count() == io.factor.element_count(), "x", io.x);
-    expect_workspace(io.workspace,
-                     FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto workspace = workspace_of(
+        io.workspace, FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
     return [problem = problem_, L = matrix_of<const T>(io.factor), X = matrix_of<T>(io.x),
             info = static_cast<const std::int32_t*>(io.info.untyped_data()),
-            workspace = io.workspace.untyped_data()](Rank<B>& rank) {
-      factor_inverse_program<B, T>(rank, problem, L, X, info, workspace);
+            workspace](Rank<B>& rank) {
+      factor_inverse_program<B, T>(rank, problem, L, X, info, workspace.get());
     };
   }
 

@@ -18,11 +18,12 @@ RankProgram<cpu::Backend> with_injected_fault(int rank, RankProgram<cpu::Backend
   };
 }
 
-std::int32_t scalar(const xf::AnyBuffer& buffer, const char* name) {
-  if (buffer.element_type() != xf::DataType::S32 || buffer.element_count() != 1) {
-    throw InvalidArgument(std::string(name) + ": expected one int32");
+const std::int32_t* integers(const xf::AnyBuffer& buffer, const char* name) {
+  const auto count = buffer.element_count();
+  if (buffer.element_type() != xf::DataType::S32 || (count != 1 && count != 3)) {
+    throw InvalidArgument(std::string(name) + ": expected one int32, or three");
   }
-  return *buffer.typed_data<std::int32_t>();
+  return buffer.typed_data<std::int32_t>();
 }
 
 }  // namespace
@@ -31,7 +32,22 @@ void inject_fault(int rank) { faulty_rank = rank; }
 
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, const xf::AnyBuffer& rank,
                    const xf::AnyBuffer& group) {
-  return call_site(run, attributes, scalar(rank, "rank"), scalar(group, "group"));
+  const std::int32_t* const group_and_ticket = integers(group, "group");
+  CallSite site =
+      call_site(run, attributes, *integers(rank, "rank"), *group_and_ticket, Platform::cpu);
+  if (group.element_count() == 3) site.ticket = ticket_of(group_and_ticket + 1);
+  if (is_spread(site)) site.platform = Platform::cpu_processes;
+  return site;
+}
+
+std::function<void(const std::exception_ptr&)> telling(std::shared_ptr<xf::Promise> promise) {
+  return [promise = std::move(promise)](const std::exception_ptr& failure) {
+    if (failure) {
+      promise->SetError(to_ffi_error(failure));
+    } else {
+      promise->SetAvailable();
+    }
+  };
 }
 
 xf::Future join(const CallSite& site, std::string text,
@@ -44,14 +60,12 @@ xf::Future join(const CallSite& site, std::string text,
   } catch (...) {
     arrival.failure = std::current_exception();
   }
-  arrival.task.done = [promise](const std::exception_ptr& failure) {
-    if (failure) {
-      promise->SetError(to_ffi_error(failure));
-    } else {
-      promise->SetAvailable();
-    }
-  };
-  arrive(site.key, std::move(arrival));
+  arrival.task.done = telling(promise);
+  if (site.platform == Platform::cpu_processes) {
+    exchange().arrive({site.key, site.ticket}, std::move(arrival));
+  } else {
+    arrive(site.key, std::move(arrival));
+  }
   return future;
 }
 

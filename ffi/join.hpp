@@ -2,15 +2,20 @@
 #pragma once
 
 #include "call.hpp"
+#include "job.hpp"
 
 namespace jaxmg::ffi {
 
 /// For tests: the next call's `rank` fails in the middle, its peers being at work. -1: none.
 void inject_fault(int rank);
 
-/// Where a device was called; reads `rank` and `group`.
+/// Where a device was called; reads `rank` and `group`: the group's number, and, where the ranks
+/// may be in several processes, the two halves of the call's ticket.
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, const xf::AnyBuffer& rank,
                    const xf::AnyBuffer& group);
+
+/// Fulfils `promise`.
+std::function<void(const std::exception_ptr&)> telling(std::shared_ptr<xf::Promise> promise);
 
 /// Joins the call. The future completes when this rank is done, on the rank's own thread. If
 /// `make_program` throws, the whole call fails with that on every rank.

@@ -11,7 +11,7 @@ xf::Future potri(xf::RunId run, CallAttributes attributes, xf::AnyBuffer rank, x
   return guarded([&] {
     const CallSite site = call_site(run, attributes, rank, group);
     return join(
-        site, PotriCall(Platform::cpu, site.size, attributes, {a, *x, *logdet, *info, *workspace}));
+        site, PotriCall(site.platform, site.size, attributes, {a, *x, *logdet, *info, *workspace}));
   });
 }
 

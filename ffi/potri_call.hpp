@@ -41,13 +41,14 @@ class PotriCall {
   RankProgram<B> program() const {
     const PotriBuffers& io = buffers_;
     expect(io.x.element_count() == io.a.element_count(), "x", io.x);
-    expect_workspace(io.workspace, PotriWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto workspace = workspace_of(
+        io.workspace, PotriWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
     const auto X = matrix_of<T>(io.x);
     const PotriOperands<T> operands{problem_.in_place ? X : matrix_of<T>(io.a), X,
                                     static_cast<real_t<T>*>(io.logdet.untyped_data()),
                                     static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    io.workspace.untyped_data()};
-    return [problem = problem_, operands](Rank<B>& rank) {
+                                    workspace.get()};
+    return [problem = problem_, operands, workspace](Rank<B>& rank) {
       potri_program<B, T>(rank, problem, operands);
     };
   }

@@ -11,7 +11,7 @@ xf::Future potrs(xf::RunId run, CallAttributes attributes, xf::AnyBuffer rank, x
                  xf::Result<xf::AnyBuffer> workspace, xf::Result<xf::AnyBuffer> work) {
   return guarded([&] {
     const CallSite site = call_site(run, attributes, rank, group);
-    return join(site, PotrsCall(Platform::cpu, site.size, attributes,
+    return join(site, PotrsCall(site.platform, site.size, attributes,
                                 {a, b, *x, *logdet, *info, *workspace, *work}));
   });
 }

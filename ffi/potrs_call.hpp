@@ -49,7 +49,8 @@ class PotrsCall {
     expect(
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
-    expect_workspace(io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
+    const auto workspace = workspace_of(
+        io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
 
     const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
     const PotrsOperands<T> operands{matrix_of<T>(matrix),
@@ -57,8 +58,8 @@ class PotrsCall {
                                     matrix_of<T>(io.x),
                                     static_cast<real_t<T>*>(io.logdet.untyped_data()),
                                     static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    io.workspace.untyped_data()};
-    return [problem = problem_, operands](Rank<B>& rank) {
+                                    workspace.get()};
+    return [problem = problem_, operands, workspace](Rank<B>& rank) {
       potrs_program<B, T>(rank, problem, operands);
     };
   }

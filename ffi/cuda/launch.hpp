@@ -29,7 +29,8 @@ xf::Error launch(const Launch& from, MakeCall make_call) {
   try {
     const Seat seat = seat_of(from.attributes.instance(), from.device, from.rank.untyped_data(),
                               from.group.untyped_data(), from.stream);
-    const CallSite site = call_site(from.run, from.attributes, seat.rank, seat.group);
+    const CallSite site =
+        call_site(from.run, from.attributes, seat.rank, seat.group, Platform::cuda);
     const RoutineCall auto call = make_call(site.size);
 
     std::optional<cuda::Device> device;

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import secrets
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import jax
+from jax._src.distributed import global_state as _job
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, get_abstract_mesh
 from jax.sharding import PartitionSpec as P
 
@@ -26,6 +29,8 @@ except ImportError:
 _sharding: Any = jax.sharding
 _set_mesh: Any = jax.set_mesh if hasattr(jax, "set_mesh") else _sharding.use_mesh
 
+_mesh_of_body: ContextVar[Mesh | AbstractMesh | None] = ContextVar("mesh", default=None)
+
 
 def shard_map(
     f: Callable[..., Any], mesh: Mesh | AbstractMesh, in_specs: Any, out_specs: Any
@@ -34,7 +39,56 @@ def shard_map(
 
     The check cannot look into a foreign call.
     """
-    return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+    @functools.wraps(f)
+    def body(*args: Any) -> Any:
+        outside = _mesh_of_body.set(mesh)
+        try:
+            return f(*args)
+        finally:
+            _mesh_of_body.reset(outside)
+
+    return jax.shard_map(body, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def process_count() -> int:
+    """Processes of the job, without starting a backend."""
+    return int(_job.num_processes or 1)
+
+
+def spans_processes() -> bool:
+    """Whether the devices of the ``shard_map`` being traced belong to several processes.
+
+    Where the devices are not known yet they do if they are more than this process has.
+    """
+    if process_count() == 1:
+        return False
+    mesh = _mesh_of_body.get()
+    if isinstance(mesh, Mesh):
+        return len({device.process_index for device in mesh.devices.flat}) > 1
+    return int(get_abstract_mesh().size) > jax.local_device_count()
+
+
+class Job(NamedTuple):
+    """The processes that `jax.distributed.initialize` has brought together."""
+
+    process: int
+    processes: int
+    local_cpus: int
+    name: str  # equal in all of them, and in no other job
+
+
+def job() -> Job:
+    """Asked when a program is about to be run."""
+    processes = process_count()
+    if processes == 1:
+        return Job(0, 1, 0, "")
+    key = "jaxmg/job"
+    client: Any = _job.client
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process was the first
+        client.key_value_set(key, secrets.token_hex(16))
+    name = client.blocking_key_value_get(key, 60_000)
+    return Job(int(_job.process_id), processes, jax.local_device_count("cpu"), name)
 
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:

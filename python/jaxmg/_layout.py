@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -62,7 +63,44 @@ def call_in_seat(
 ) -> Any:
     """``call(platform, rank, group, *operands)`` on the device that runs this, for its platform."""
     has_cuda = _library.cuda_library() is not None
+    if _compat.spans_processes():
+        call = functools.partial(_call_with_ticket, call, axes)
     return _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), *operands)
+
+
+def _call_with_ticket(
+    call: Callable[..., Any],
+    axes: tuple[str, ...],
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    *operands: jax.Array,
+) -> Any:
+    """`call` on CPUs of several processes, which may come to the calls of a program in any order.
+
+    So the ranks of a call agree on a ticket first. What they announce has an element of each
+    operand with it, so that XLA cannot take two calls for one.
+    """
+    if platform != "cpu":
+        return call(platform, rank, group, *operands)
+    shapes = ", ".join(f"{x.dtype.name}{list(x.shape)}" for x in operands)
+    announce = jax.ffi.ffi_call("jaxmg_announce", jax.ShapeDtypeStruct((2,), np.int32))
+    ticket = announce(
+        rank,
+        group,
+        *(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands if x.size > 0),
+        ranks=np.int64(lax.axis_size(axes)),
+        call=f"{_name_of(call)} of {shapes}",
+    )
+    ticket = lax.psum(ticket, axes)
+    return call("cpu_processes", rank, jnp.concatenate([group[None], ticket]), *operands)
+
+
+def _name_of(call: Callable[..., Any]) -> str:
+    """For messages, and the same in all processes only if the calls are."""
+    if isinstance(call, functools.partial):
+        return f"{_name_of(call.func)} {call.keywords}"
+    return call.__name__.strip("_").removesuffix("_on")
 
 
 def _single_spec(routine: str, in_specs: Any, matrix_specs: Any) -> P | None:

@@ -7,12 +7,14 @@ import functools
 import importlib.util
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-_PLATFORMS = {"cpu": 0, "cuda": 1}
+from . import _compat
+
+_PLATFORMS = {"cpu": 0, "cuda": 1, "cpu_processes": 2}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
 _TARGETS = (
@@ -62,6 +64,27 @@ def _capsule_pointer(capsule: object) -> int:
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+
+
+class _JobAnswer(ctypes.Structure):
+    """As in ffi/job.hpp."""
+
+    _fields_ = (
+        ("process", ctypes.c_int32),
+        ("processes", ctypes.c_int32),
+        ("local_devices", ctypes.c_int32),
+        ("name", ctypes.c_char * 128),
+    )
+
+
+@ctypes.CFUNCTYPE(None, ctypes.POINTER(_JobAnswer))
+def _tell_job(answer: Any) -> None:
+    """What the library asks when a program with its calls is about to be run."""
+    try:
+        process, processes, local_cpus, name = _compat.job()
+    except Exception as error:
+        process, processes, local_cpus, name = 0, 0, 0, str(error)[:100]
+    answer[0] = _JobAnswer(process, processes, local_cpus, name.encode()[:127])
 
 
 def _give_blas(library: ctypes.CDLL) -> None:
@@ -190,9 +213,13 @@ def library() -> ctypes.CDLL:
     """The CPU library, ready for use."""
     loaded = _load()
     _give_blas(loaded)
-    for target in _TARGETS:
-        handler = getattr(loaded, f"{target}_cpu")
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler), "cpu")
+    loaded.jaxmg_set_job(_tell_job)
+    for target in (*_TARGETS, "jaxmg_announce"):
+        stages = {
+            "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cpu),
+            "execute": jax.ffi.pycapsule(getattr(loaded, f"{target}_cpu")),
+        }
+        jax.ffi.register_ffi_target(target, stages, "cpu")
     return loaded
 
 
