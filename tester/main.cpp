@@ -39,7 +39,22 @@ std::function<std::vector<index_t>(const std::string&)> integers_from(index_t le
   return [least](const std::string& text) { return parse_integers(text, least); };
 }
 
-void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes_rhs) {
+/// How results are told.
+struct Output {
+  std::string json_path;
+  bool timers = false;
+};
+
+template <class Kinds>
+std::string kinds_text(const Kinds& kinds) {
+  std::string text = "kinds of matrices:";
+  for (const auto kind : kinds) {
+    text += std::string("\n") + to_string(kind) + ": " + description(kind);
+  }
+  return text;
+}
+
+void add_options(CLI::App& app, Sweep& sweep, Output& output, const Routine& routine) {
   add_list<std::vector<jaxmg::DType>>(app, "--type", sweep.types, "d", parse_types,
                                       "scalar types among s, d, c, z");
   add_list<std::vector<index_t>>(app, "--n", sweep.sizes, "100,300,500", integers_from(0),
@@ -54,18 +69,28 @@ void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes
       app, "--ranks", sweep.ranks, "", integers_from(1),
       "numbers of ranks: 1,2,4 on the CPU if left out. On GPUs the first "
       "so many of --device, if left out all of them");
-  if (takes_rhs) {
+  if (routine.takes_rhs) {
     add_list<std::vector<index_t>>(app, "--rhs", sweep.rhs, "1", integers_from(0),
                                    "numbers of right-hand sides");
   }
-  std::string kinds = "kinds of matrices:";
-  for (const jaxmg_testing::Kind kind : jaxmg_testing::all_kinds) {
-    kinds += std::string("\n") + to_string(kind) + ": " + description(kind);
+  const Matrices matrices = routine.matrices;
+  const bool hermitian = matrices == Matrices::hermitian;
+  add_list<std::vector<MatrixKind>>(
+      app, "--kind", sweep.kinds, default_kind(matrices),
+      [matrices](const std::string& text) { return parse_kinds(text, matrices); },
+      hermitian ? kinds_text(jaxmg_testing::all_eigen_kinds)
+                : kinds_text(jaxmg_testing::all_kinds));
+  if (hermitian) {
+    app.add_option("--bandwidth", sweep.bandwidth,
+                   "of the band matrix between the stages; 0 lets the library choose")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_flag("--timers", output.timers, "also show the time of each stage");
+  } else {
+    add_list<std::vector<double>>(app, "--kappa", sweep.kappas, "1e4", parse_kappas,
+                                  "condition numbers; lowered to 0.1/eps, for kernels to 1e14 or "
+                                  "1e7, where they are larger");
   }
-  add_list<std::vector<jaxmg_testing::Kind>>(app, "--kind", sweep.kinds, "spd", parse_kinds, kinds);
-  add_list<std::vector<double>>(app, "--kappa", sweep.kappas, "1e4", parse_kappas,
-                                "condition numbers; lowered to 0.1/eps, for kernels to 1e14 or "
-                                "1e7, where they are larger");
   add_list<std::vector<bool>>(app, "--memory", sweep.reads_peers_directly, "", parse_memory,
                               "on the CPU, shared: ranks read each other's memory, the default; "
                               "separate: they pull copies, as on GPUs");
@@ -81,7 +106,7 @@ void add_options(CLI::App& app, Sweep& sweep, std::string& json_path, bool takes
          "compute residuals, y or n; info is always checked")
       ->check(CLI::IsMember({"y", "n"}))
       ->default_str("y");
-  app.add_option("--json", json_path, "also write one JSON object a case to this file");
+  app.add_option("--json", output.json_path, "also write one JSON object a case to this file");
 }
 
 Outcome run(const Routine& routine, const Case& c) {
@@ -95,13 +120,17 @@ Outcome run(const Routine& routine, const Case& c) {
   }
 }
 
-int run_sweep(const Routine& routine, Sweep sweep, const std::string& json_path) {
-  sweep.complete();
+int run_sweep(const Routine& routine, Sweep sweep, const Output& output) {
+  sweep.complete(routine.matrices);
   jaxmg::set_cpu_chaos(sweep.chaos);
-  Report report(routine, sweep.gpus, sweep.chaos, json_path);
+  Report report(routine, sweep.gpus, sweep.chaos, output.json_path);
   report.print_preamble();
   report.print_header();
-  for (const Case& c : sweep.cases()) report.add(c, run(routine, c));
+  for (const Case& c : sweep.cases()) {
+    const Outcome outcome = run(routine, c);
+    report.add(c, outcome);
+    if (output.timers) report.print_stages(outcome);
+  }
   report.print_summary();
   return report.failures() == 0 ? 0 : some_case_failed;
 }
@@ -114,10 +143,9 @@ int main(int argc, char** argv) {
       "Residuals are LAPACK's, scaled by n eps. Exits with 0 if all cases pass, with 1 if any "
       "fails, with 2 for bad arguments.");
   Sweep sweep;
-  std::string json_path;
+  Output output;
   for (const Routine& routine : routines()) {
-    add_options(*app.add_subcommand(routine.name, routine.description), sweep, json_path,
-                routine.takes_rhs);
+    add_options(*app.add_subcommand(routine.name, routine.description), sweep, output, routine);
   }
   try {
     app.parse(argc, argv);
@@ -126,7 +154,7 @@ int main(int argc, char** argv) {
   }
   try {
     for (const Routine& routine : routines()) {
-      if (app.got_subcommand(routine.name)) return run_sweep(routine, sweep, json_path);
+      if (app.got_subcommand(routine.name)) return run_sweep(routine, sweep, output);
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -60,6 +60,7 @@ Outcome run(const Case& c) {
 const RegisterRoutine potrf({
     "potrf",
     "Cholesky factorisation, A = L L^H",
+    Matrices::positive_definite,
     false,
     {"factor", "logdet"},
     [](const Case& c) {

@@ -75,6 +75,7 @@ Outcome run_inverse(const Case& c) {
 const RegisterRoutine potri({
     "potri",
     "inverse of A, in one sweep",
+    Matrices::positive_definite,
     false,
     {"inverse"},
     [](const Case& c) {
@@ -85,6 +86,7 @@ const RegisterRoutine potri({
 const RegisterRoutine inverse({
     "inverse",
     "inverse of A from its Cholesky factor",
+    Matrices::positive_definite,
     false,
     {"inverse"},
     [](const Case& c) {

@@ -51,6 +51,7 @@ Outcome run(const Case& c) {
 const RegisterRoutine potrs({
     "potrs",
     "solution of A X = B with a Cholesky factor",
+    Matrices::positive_definite,
     true,
     {"solve"},
     [](const Case& c) {

@@ -61,7 +61,7 @@ void Report::print_preamble() const {
 }
 
 void Report::print_header() const {
-  std::printf("\n%-7s %-4s %7s %5s %5s %-8s", "routine", "type", "n", "tile", "ranks", "memory");
+  std::printf("\n%-12s %-4s %7s %5s %5s %-8s", "routine", "type", "n", "tile", "ranks", "memory");
   if (routine_.takes_rhs) std::printf(" %5s", "rhs");
   std::printf(" %-15s %7s %10s %9s", "kind", "kappa", "time (s)", "GF/s");
   for (const char* const name : routine_.checks) std::printf(" %9s", name);
@@ -76,7 +76,7 @@ void Report::add(const Case& c, const Outcome& outcome) {
 }
 
 void Report::print_line(const Case& c, const Outcome& outcome) const {
-  std::printf("%-7s %-4c %7lld %5lld %5d %-8s", routine_.name, letter_of(c.dtype),
+  std::printf("%-12s %-4c %7lld %5lld %5d %-8s", routine_.name, letter_of(c.dtype),
               static_cast<long long>(c.n), static_cast<long long>(outcome.tile), c.ranks,
               c.reads_peers_directly ? "shared" : "separate");
   if (routine_.takes_rhs) std::printf(" %5lld", static_cast<long long>(c.rhs));
@@ -118,12 +118,14 @@ void Report::write_json(const Case& c, const Outcome& outcome) {
       {"chaos", chaos_},
   };
   if (routine_.takes_rhs) line["rhs"] = c.rhs;
+  if (routine_.matrices == Matrices::hermitian) line["bandwidth"] = c.bandwidth;
   line["seconds"] = outcome.seconds;
   line["gflops"] = gigaflops(outcome);
   line["info"] = outcome.info;
   for (const Check& check : outcome.checks) {
     line["checks"][check.name] = {{"value", check.value}, {"bound", check.bound}};
   }
+  for (const StageTime& stage : outcome.stages) line["stages"][stage.name] = stage.seconds;
   line["checked"] = c.check;
   line["passed"] = outcome.passed();
   if (!outcome.passed()) line["failure"] = outcome.reason();
@@ -132,6 +134,14 @@ void Report::write_json(const Case& c, const Outcome& outcome) {
   line["blas"] = jaxmg::cpu_blas_name();
   json_ << line.dump() << '\n' << std::flush;
   if (!json_) throw std::runtime_error("--json: cannot write to '" + json_path_ + "'");
+}
+
+void Report::print_stages(const Outcome& outcome) const {
+  for (const StageTime& stage : outcome.stages) {
+    std::printf("        %-24s %10.3e s %5.1f %%\n", stage.name.c_str(), stage.seconds,
+                100 * stage.seconds / outcome.best_seconds());
+  }
+  std::fflush(stdout);
 }
 
 void Report::print_summary() const {

@@ -19,6 +19,8 @@ class Report {
   void print_preamble() const;
   void print_header() const;
   void add(const Case& c, const Outcome& outcome);
+  /// The time of each stage, if there are any.
+  void print_stages(const Outcome& outcome) const;
   /// How many cases passed and failed.
   void print_summary() const;
   int failures() const { return failures_; }

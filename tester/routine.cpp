@@ -16,6 +16,12 @@ std::vector<Routine>& registry() {
 
 }  // namespace
 
+double highest_kappa(const MatrixKind& kind, jaxmg::DType dtype) {
+  const auto* const definite = std::get_if<jaxmg_testing::Kind>(&kind);
+  return definite == nullptr ? std::numeric_limits<double>::infinity()
+                             : jaxmg_testing::highest_kappa(*definite, dtype);
+}
+
 bool Outcome::passed() const {
   return failure.empty() && std::all_of(checks.begin(), checks.end(),
                                         [](const Check& check) { return check.passed(); });

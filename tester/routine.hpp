@@ -4,14 +4,31 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "jaxmg/team.hpp"
+#include "stages.hpp"
+#include "testing/eigen_matrices.hpp"
 #include "testing/matrices.hpp"
 
 namespace jaxmg_tester {
 
 using jaxmg::index_t;
+
+/// Which matrices a routine is tried on: those that should be positive definite, or all Hermitian
+/// ones.
+enum class Matrices { positive_definite, hermitian };
+
+/// A kind of either.
+using MatrixKind = std::variant<jaxmg_testing::Kind, jaxmg_testing::EigenKind>;
+
+inline const char* to_string(const MatrixKind& kind) {
+  return std::visit([](auto one) { return jaxmg_testing::to_string(one); }, kind);
+}
+
+/// The largest condition that may be chosen; infinite where there is none to choose.
+double highest_kappa(const MatrixKind& kind, jaxmg::DType dtype);
 
 /// One line of the tester's table.
 struct Case {
@@ -21,12 +38,13 @@ struct Case {
   int ranks;
   std::vector<int> gpus;  ///< of each rank; empty: the CPU
   index_t rhs;
-  jaxmg_testing::Kind kind;
+  MatrixKind kind;
   double kappa;
   unsigned seed;
   bool reads_peers_directly;
   int repeat;
   bool check;
+  index_t bandwidth;  ///< of an eigensolver; 0: the library chooses
 
   jaxmg::Team team() const {
     if (!gpus.empty()) return jaxmg::Team::cuda(gpus);
@@ -34,7 +52,10 @@ struct Case {
     options.reads_peers_directly = reads_peers_directly;
     return jaxmg::Team::cpu(ranks, options);
   }
-  jaxmg_testing::Recipe recipe() const { return {kind, n, kappa, seed}; }
+  /// Of a positive definite kind.
+  jaxmg_testing::Recipe recipe() const {
+    return {std::get<jaxmg_testing::Kind>(kind), n, kappa, seed};
+  }
 };
 
 /// A number that has to stay below a bound. NaN does not.
@@ -52,7 +73,8 @@ struct Outcome {
   double flops = 0;             ///< of one repetition
   std::int32_t info = 0;
   std::vector<Check> checks;
-  std::string failure;  ///< why the case fails beside its checks; empty if it does not
+  std::vector<StageTime> stages;  ///< of the fastest repetition, if the routine has stages
+  std::string failure;            ///< why the case fails beside its checks; empty if it does not
 
   bool passed() const;
   /// Why it did not pass, in words.
@@ -64,6 +86,7 @@ struct Outcome {
 struct Routine {
   const char* name;
   const char* description;
+  Matrices matrices;
   bool takes_rhs;
   std::vector<const char*> checks;  ///< the names that Outcome::checks may have, in this order
   Outcome (*run)(const Case&);

@@ -92,12 +92,20 @@ std::vector<jaxmg::DType> parse_types(const std::string& text) {
   return result;
 }
 
-std::vector<jaxmg_testing::Kind> parse_kinds(const std::string& text) {
-  std::vector<jaxmg_testing::Kind> result;
+std::vector<MatrixKind> parse_kinds(const std::string& text, Matrices matrices) {
+  std::vector<MatrixKind> result;
   for (const std::string& part : split(text, ',')) {
-    result.push_back(jaxmg_testing::kind_from_string(part));
+    if (matrices == Matrices::hermitian) {
+      result.emplace_back(jaxmg_testing::eigen_kind_from_string(part));
+    } else {
+      result.emplace_back(jaxmg_testing::kind_from_string(part));
+    }
   }
   return result;
+}
+
+const char* default_kind(Matrices matrices) {
+  return matrices == Matrices::hermitian ? "random" : "spd";
 }
 
 std::vector<bool> parse_memory(const std::string& text) {
@@ -123,7 +131,8 @@ std::vector<int> parse_device(const std::string& text) {
   return gpus;
 }
 
-void Sweep::complete() {
+void Sweep::complete(Matrices matrices) {
+  if (kinds.empty()) kinds = parse_kinds(default_kind(matrices), matrices);
   if (gpus.empty()) {
     if (ranks.empty()) ranks = {1, 2, 4};
     if (reads_peers_directly.empty()) reads_peers_directly = {true};
@@ -155,9 +164,9 @@ std::string device_text(const std::vector<int>& gpus) {
 std::vector<Case> Sweep::cases() const {
   std::vector<Case> result;
   for (const jaxmg::DType dtype : types) {
-    for (const jaxmg_testing::Kind kind : kinds) {
+    for (const MatrixKind& kind : kinds) {
       for (const double asked : kappas) {
-        const double kappa = std::min(asked, jaxmg_testing::highest_kappa(kind, dtype));
+        const double kappa = std::min(asked, highest_kappa(kind, dtype));
         for (const index_t n : sizes) {
           for (const index_t tile : tiles) {
             for (const index_t team : ranks) {
@@ -165,7 +174,7 @@ std::vector<Case> Sweep::cases() const {
               for (const bool direct : reads_peers_directly) {
                 for (const index_t columns : rhs) {
                   result.push_back({dtype, n, tile, static_cast<int>(team), prefix, columns, kind,
-                                    kappa, seed, direct, repeat, check});
+                                    kappa, seed, direct, repeat, check, bandwidth});
                 }
               }
             }

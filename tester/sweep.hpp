@@ -16,17 +16,19 @@ struct Sweep {
   std::vector<int> gpus;       ///< a rank each; empty: the CPU
   std::vector<index_t> ranks;  ///< on GPUs: of the first so many of `gpus`
   std::vector<index_t> rhs = {1};
-  std::vector<jaxmg_testing::Kind> kinds = {jaxmg_testing::Kind::spd};
+  std::vector<MatrixKind> kinds;  ///< if none is said: spd, or random
   std::vector<double> kappas = {1e4};
   std::vector<bool> reads_peers_directly;  ///< on the CPU
   unsigned seed = 1;
   unsigned chaos = 0;
   int repeat = 1;
   bool check = true;
+  index_t bandwidth = 0;
 
-  /// Fills in what was not said and depends on the device. Throws std::invalid_argument if what
-  /// was said does not go with it, jaxmg::Error if the device is not there.
-  void complete();
+  /// Fills in what was not said and depends on the routine or on the device. Throws
+  /// std::invalid_argument if what was said does not go with it, jaxmg::Error if the device is not
+  /// there.
+  void complete(Matrices matrices);
   /// A kappa that a kind cannot have in a type is lowered to highest_kappa().
   std::vector<Case> cases() const;
 };
@@ -43,8 +45,10 @@ std::vector<index_t> parse_integers(const std::string& text, index_t least);
 std::vector<double> parse_kappas(const std::string& text);
 /// Letters s, d, c, z.
 std::vector<jaxmg::DType> parse_types(const std::string& text);
-/// Words of Kind.
-std::vector<jaxmg_testing::Kind> parse_kinds(const std::string& text);
+/// Words of Kind, or of EigenKind.
+std::vector<MatrixKind> parse_kinds(const std::string& text, Matrices matrices);
+/// The word for what is taken where none is said.
+const char* default_kind(Matrices matrices);
 /// "cpu" (no GPUs), or "cuda:" and the GPU of each rank; and the way back.
 std::vector<int> parse_device(const std::string& text);
 std::string device_text(const std::vector<int>& gpus);
