@@ -5,6 +5,7 @@
 
 #include "api/factor_program.hpp"
 #include "api/potri_program.hpp"
+#include "api/syevd_plan.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "join.hpp"
@@ -139,6 +140,28 @@ std::int64_t jaxmg_cho_inverse_workspace(std::int32_t platform, std::int32_t dty
     const auto traits = jaxmg::traits_of(static_cast<jaxmg::Platform>(platform));
     return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
       return jaxmg::FactorInverseWorkspace<T>::bytes(problem, traits);
+    });
+  });
+}
+
+/// Bytes of workspace a rank of syevd needs, with eigenvectors or without.
+std::int64_t jaxmg_syevd_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
+                                   std::int64_t order, std::int32_t ranks, std::int64_t tile,
+                                   std::int32_t vectors, std::int32_t in_place) {
+  return told([&] {
+    const auto on = static_cast<jaxmg::Platform>(platform);
+    const auto of = static_cast<jaxmg::DType>(dtype);
+    const jaxmg::SyevdProblem problem{
+        columns,
+        order,
+        ranks,
+        tile,
+        vectors != 0 ? jaxmg::Eigenvectors::rows : jaxmg::Eigenvectors::none,
+        in_place != 0};
+    jaxmg::validate(problem);
+    return jaxmg::visit(of, [&]<class T>() {
+      return jaxmg::SyevdWorkspace<T>::most_bytes(jaxmg::planned(problem, on, of),
+                                                  jaxmg::traits_of(on).reads_peers_directly);
     });
   });
 }

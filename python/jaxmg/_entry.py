@@ -27,14 +27,14 @@ def status_of(info: jax.Array) -> jax.Array:
 class Scalars(NamedTuple):
     """What a call tells beside its arrays, made by its own program: eager indexing is slow."""
 
-    logdet: jax.Array
+    logdet: jax.Array | None  # if the routine has one
     status: jax.Array
     info: jax.Array
 
     @classmethod
-    def of(cls, logdet: jax.Array, info: jax.Array) -> Scalars:
+    def of(cls, logdet: jax.Array | None, info: jax.Array) -> Scalars:
         """From the foreign call's arrays of one entry."""
-        return cls(logdet[0], status_of(info)[0], info[0])
+        return cls(None if logdet is None else logdet[0], status_of(info)[0], info[0])
 
     def after(self, *results: jax.Array, logdet: bool, status: bool, info: bool) -> Any:
         """``results[, logdet][, status][, info]``, by itself if it is the only one."""

@@ -26,6 +26,9 @@ _TARGETS = (
     "jaxmg_potrs",
 )
 
+#: Handlers that there are for CPUs alone, and the routines that call them.
+_CPU_TARGETS = {"jaxmg_syevd": ("eigh", "syevd", "syevd_jit_ctx", "syevd_shardmap_ctx")}
+
 
 def _directory() -> Path:
     override = os.environ.get("JAXMG_LIBRARY_DIR")
@@ -50,6 +53,7 @@ def _load() -> ctypes.CDLL:
         "jaxmg_cho_solve_workspace": "iiqqiqqii",
         "jaxmg_cho_inverse_workspace": "iiqqiq",
         "jaxmg_potri_workspace": "iiqqiqi",
+        "jaxmg_syevd_workspace": "iiqqiqii",
     }.items():
         function = getattr(library, name)
         function.restype = ctypes.c_int64
@@ -169,6 +173,11 @@ def engines() -> dict[str, str]:
 
 def check_platform(routine: str, platform: str) -> None:
     """Raises RuntimeError if there is no engine for JAX's devices of that platform."""
+    if platform != "cpu" and any(routine in routines for routines in _CPU_TARGETS.values()):
+        raise RuntimeError(
+            f"{routine}: expected a mesh of CPU devices, got platform {platform!r}: there is no "
+            "eigensolver for GPUs yet; use jnp.linalg.eigh on one of them"
+        )
     cuda = _cuda()
     if platform == "cpu" or (platform in ("gpu", "cuda") and not isinstance(cuda, str)):
         return
@@ -214,7 +223,7 @@ def library() -> ctypes.CDLL:
     loaded = _load()
     _give_blas(loaded)
     loaded.jaxmg_set_job(_tell_job)
-    for target in (*_TARGETS, "jaxmg_announce"):
+    for target in (*_TARGETS, *_CPU_TARGETS, "jaxmg_announce"):
         stages = {
             "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cpu),
             "execute": jax.ffi.pycapsule(getattr(loaded, f"{target}_cpu")),
@@ -275,3 +284,8 @@ def cho_inverse_workspace(sizes: Sizes) -> int:
 def potri_workspace(sizes: Sizes, in_place: bool) -> int:
     """Bytes of workspace that one device needs in a call of potri."""
     return sizes.ask("jaxmg_potri_workspace", in_place)
+
+
+def syevd_workspace(sizes: Sizes, vectors: bool, in_place: bool) -> int:
+    """Bytes of workspace that one device needs in a call of syevd."""
+    return sizes.ask("jaxmg_syevd_workspace", vectors, in_place)

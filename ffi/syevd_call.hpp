@@ -1,0 +1,84 @@
+// What the handlers of syevd share on all platforms: decoding and validating.
+#pragma once
+
+#include "api/syevd_program.hpp"
+#include "cholesky_call.hpp"
+
+namespace jaxmg::ffi {
+
+/// Operands and results as they come from XLA. JAX's arrays are row-major: A's shard of shape
+/// (n_loc, N) is N x n_loc here, and V's of shape (N, n_loc) is n_loc x N. It holds V^H of the
+/// matrix that is seen here, since that is conj(A).
+struct SyevdBuffers {
+  xf::AnyBuffer a;
+  xf::AnyBuffer w;
+  xf::AnyBuffer v;  ///< empty for eigenvalues alone
+  xf::AnyBuffer info;
+  xf::AnyBuffer workspace;
+  xf::AnyBuffer work;  ///< A's storage, if that is the working matrix; else empty
+};
+
+/// The sizes of a call.
+inline SyevdProblem decode_syevd(const xf::AnyBuffer& a, int ranks,
+                                 const CallAttributes& attributes) {
+  expect_shard("a", a, ranks);
+  const SyevdProblem problem{
+      a.dimensions()[1],
+      attributes.integer("order"),
+      ranks,
+      attributes.integer("tile"),
+      attributes.integer("vectors") != 0 ? Eigenvectors::rows : Eigenvectors::none,
+      attributes.integer("in_place") != 0};
+  validate(problem);
+  return problem;
+}
+
+/// A call of syevd.
+class SyevdCall {
+ public:
+  SyevdCall(Platform platform, int ranks, const CallAttributes& attributes,
+            const SyevdBuffers& buffers)
+      : platform_(platform),
+        buffers_(buffers),
+        problem_(planned(decode_syevd(buffers.a, ranks, attributes), platform, dtype())) {}
+
+  DType dtype() const { return dtype_of(buffers_.a, "a"); }
+
+  std::string text() const {
+    return describe(problem_.with_vectors() ? "syevd" : "syevd without vectors", dtype(),
+                    problem_.order, problem_.columns, problem_.tile);
+  }
+
+  std::vector<xf::AnyBuffer> outputs() const { return {buffers_.w, buffers_.v, buffers_.info}; }
+
+  template <Backend B, Scalar T>
+  RankProgram<B> program() const {
+    const SyevdBuffers& io = buffers_;
+    expect(dtype_of(io.w, "w") == jaxmg::dtype_of<real_t<T>>() &&
+               static_cast<index_t>(io.w.element_count()) == problem_.order,
+           "w", io.w);
+    MatrixView<T> V;
+    if (problem_.with_vectors()) {
+      expect(dtype_of(io.v, "v") == dtype() && io.v.element_count() == io.a.element_count(), "v",
+             io.v);
+      V = matrix_of<T>(io.v);
+    }
+    const bool direct = traits_of(platform_).reads_peers_directly;
+    const auto workspace =
+        workspace_of(io.workspace, SyevdWorkspace<T>::most_bytes(problem_, direct), platform_);
+    const SyevdOperands<T> operands{matrix_of<T>(problem_.in_place ? io.work : io.a),
+                                    static_cast<real_t<T>*>(io.w.untyped_data()), V,
+                                    static_cast<std::int32_t*>(io.info.untyped_data()),
+                                    workspace.get()};
+    return [problem = problem_, operands, workspace](Rank<B>& rank) {
+      syevd_program<B, T>(rank, problem, operands);
+    };
+  }
+
+ private:
+  Platform platform_;
+  SyevdBuffers buffers_;
+  SyevdProblem problem_;
+};
+
+}  // namespace jaxmg::ffi

@@ -1,0 +1,439 @@
+"""Eigenvalues and eigenvectors of Hermitian matrices that are spread over devices."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from . import _compat, _library
+from ._derivatives import in_sequence, without_derivatives
+from ._entry import (
+    Scalars,
+    compiled,
+    global_matrix,
+    local_block,
+    refuse_axis_name,
+    refuse_local_blocks,
+    status_of,
+)
+from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
+
+
+class Options(NamedTuple):
+    """What a compiled call depends on besides shapes and dtypes."""
+
+    order: int
+    tile: int | None
+    in_place: bool
+    with_vectors: bool
+    with_work: bool = False
+
+
+class Outcome(NamedTuple):
+    """Results of a call; `v` is empty for eigenvalues alone, `work` is A's storage or empty."""
+
+    w: jax.Array
+    v: jax.Array
+    info: jax.Array
+    work: jax.Array
+
+
+class Decomposition(NamedTuple):
+    """What a global form makes of an `Outcome`."""
+
+    w: jax.Array
+    v: jax.Array
+    scalars: Scalars
+    work: jax.Array
+
+
+class EighResult(NamedTuple):
+    """What `eigh` returns."""
+
+    eigenvalues: jax.Array
+    eigenvectors: jax.Array
+
+
+def _syevd_on(
+    platform: str,
+    rank: jax.Array,
+    group: jax.Array,
+    a: jax.Array,
+    *,
+    ranks: int,
+    options: Options,
+) -> Outcome:
+    """The foreign call, with the workspace of one platform."""
+    dtype = np.dtype(a.dtype)
+    rows, columns = a.shape
+    tile = options.tile or 0  # chosen by the library
+    sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
+    workspace = _library.syevd_workspace(sizes, options.with_vectors, options.in_place)
+    w, v, info, _, work = jax.ffi.ffi_call(
+        "jaxmg_syevd",
+        (
+            jax.ShapeDtypeStruct((options.order,), np.finfo(dtype).dtype),
+            jax.ShapeDtypeStruct((columns, rows) if options.with_vectors else (0, 0), dtype),
+            jax.ShapeDtypeStruct((1,), np.int32),
+            jax.ShapeDtypeStruct((workspace,), np.uint8),
+            jax.ShapeDtypeStruct(a.shape if options.in_place else (0, 0), dtype),
+        ),
+        input_output_aliases={2: 4} if options.in_place else {},
+    )(
+        rank,
+        group,
+        a,
+        ranks=np.int64(ranks),
+        order=np.int64(options.order),
+        tile=np.int64(tile),
+        vectors=np.int64(options.with_vectors),
+        in_place=np.int64(options.in_place),
+    )
+    return Outcome(w, v, info, work)
+
+
+def _syevd_local(
+    a: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
+) -> Outcome:
+    """The call of one device, inside a ``shard_map``, on its rows."""
+    call = functools.partial(_syevd_on, ranks=lax.axis_size(axes), options=options)
+    out: Outcome = in_sequence(lambda a: call_in_seat(call, axes, group_axes, a))(a)
+    return out
+
+
+def _syevd_global(a: jax.Array, layout: Layout, options: Options) -> Outcome:
+    """The call on a global array whose rows the ranks divide."""
+    by_rows: Any = layout.rows
+    everywhere: Any = P()
+    v_spec: Any = layout.columns if options.with_vectors else everywhere
+    work_spec: Any = by_rows if options.in_place else everywhere
+    decompose = _compat.shard_map(
+        lambda rows: _syevd_local(rows, layout.axes, layout.group_axes, options),
+        layout.mesh,
+        (by_rows,),
+        Outcome(everywhere, v_spec, everywhere, work_spec),
+    )
+    out: Outcome = decompose(_compat.reshard(a, layout.mesh, layout.rows))
+    return out if options.with_work else out._replace(work=_nothing(a))
+
+
+def _nothing(a: jax.Array) -> jax.Array:
+    return jnp.zeros((0, 0), a.dtype)
+
+
+def _syevd(routine: str, a: jax.Array, layout: Layout, options: Options) -> Decomposition:
+    def call(a: jax.Array) -> Outcome:
+        if options.order == 0:  # XLA refuses a shard_map over nothing
+            return _nothing_to_decompose(a)
+        return _syevd_global(a, layout, options)
+
+    out: Outcome = without_derivatives(routine, call, _INSTEAD)(pad_storage(a, layout))
+    v, work = out.v, out.work
+    if options.with_vectors:
+        v = unpadded(v, a.shape[0], layout)
+    if options.with_work:
+        work = unpadded(work, a.shape[0], layout)
+    return Decomposition(out.w, v, Scalars.of(None, out.info), work)
+
+
+def _nothing_to_decompose(a: jax.Array) -> Outcome:
+    w = jnp.zeros(0, np.finfo(a.dtype).dtype)
+    return Outcome(w, jnp.zeros_like(a), jnp.zeros(1, np.int32), a)
+
+
+#: What to do where derivatives are refused.
+_INSTEAD = "differentiate jnp.linalg.eigh on one device"
+
+
+def _call(
+    routine: str,
+    a: Any,
+    T_A: Any,
+    mesh: Any,
+    in_specs: Any,
+    matrix_specs: Any,
+    n: Any,
+    *,
+    in_place: bool,
+    with_vectors: bool,
+    with_work: bool,
+) -> Decomposition:
+    """Checks the arguments of a global form, finds its layout and runs it."""
+    matrix = global_matrix(routine, a, T_A, mesh, in_specs, matrix_specs, n)
+    a, layout = matrix.a, matrix.layout
+    traced = _compat.is_traced(a)
+    # XLA aliases a donated A only with a result of A's shape.
+    donate = in_place and not with_work and not traced
+    # Padded storage is ours: it need not be copied once more.
+    options = Options(
+        matrix.order,
+        matrix.tile,
+        in_place or not matrix.is_divided,
+        with_vectors,
+        with_work or donate,
+    )
+    decompose = _of_routine(routine)
+    with _compat.foreign_context_left(layout.mesh, traced):
+        out: Decomposition = compiled(decompose, donate, layout=layout, options=options)(a)
+    return out
+
+
+@functools.cache
+def _of_routine(routine: str) -> Any:
+    """`_syevd` that speaks in a routine's name: one object each, so that it compiles once."""
+    return functools.partial(_syevd, routine)
+
+
+def syevd(
+    a: jax.Array,
+    T_A: int | None = None,
+    mesh: AnyMesh | None = None,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    return_eigenvectors: bool = True,
+    return_status: bool = False,
+    pad: bool = True,
+    *,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    donate: bool = False,
+    n: int | None = None,
+    return_info: bool = False,
+) -> Any:
+    r"""Eigenvalues and eigenvectors, :math:`A V = V \mathrm{diag}(w)`, of a Hermitian A that is
+    spread over devices; so far over CPU devices.
+
+    A reduction to tridiagonal form in two stages, divide and conquer, two back-transforms: up to
+    ``28 / 3 * n**3`` flops, ``2 * n**3`` for eigenvalues alone, times 4 for complex dtypes (LAPACK
+    heevd). :math:`\|A V - V \mathrm{diag}(w)\|_1` and the errors of w are small multiples of
+    ``n * eps * norm(A)``, whatever A and its scale. Beside A and V a device needs 2.5 times its
+    share of A, with ``donate`` 1.5, and some hundred columns; for eigenvalues alone 1, or 0.
+
+    Works eagerly, under ``jit`` and inside loops. ``vmap`` is one call after the other. Has no
+    derivatives.
+
+    Args:
+      a: ``(N, N)`` float32, float64, complex64 or complex128, of which the upper triangle is read.
+        As in `potrs`.
+      T_A: tile size; chosen by the library if left out.
+      mesh, in_specs, matrix_specs: as in `potrs`.
+      return_eigenvectors: also return V. Without it no device has storage for V.
+      return_status: also return the status.
+      pad: taken for compatibility; nothing is padded.
+      donate: work in the storage of `a`, which is deleted.
+      n: true order of A in padded storage; then there are n eigenvalues, and V is zero in rows and
+        columns from n on.
+      return_info: also return info.
+
+    Returns:
+      ``w[, V][, status][, info]``: ``w``, ascending, of A's real dtype, replicated; ``V`` of A's
+      shape and dtype, its columns the eigenvectors, ``A @ V == V * w``, sharded by columns,
+      ``P(None, "x")``; replicated where the devices do not divide N. ``status`` is an int32 scalar,
+      0 or 7; ``info`` an int32 scalar, not 0 where A is not finite or an iteration does not
+      converge. Then every entry of ``w`` and ``V`` is NaN.
+
+    Raises:
+      TypeError, ValueError: an argument is wrong; raised before any work on devices.
+      RuntimeError: the mesh is one of GPUs, which have no eigensolver yet.
+      jax.errors.JaxRuntimeError: as in `potrs`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jnp.diag(jnp.arange(16.0, 0.0, -1.0))
+      >>> a = jax.device_put(a, NamedSharding(mesh, P("x", None)))
+      >>> w, v = jaxmg.syevd(a, mesh=mesh, in_specs=P("x", None))
+      >>> A, V = jax.device_get((a, v))
+      >>> print(w[:4], bool(jnp.allclose(A @ V, V * w)))
+      [1. 2. 3. 4.] True
+    """
+    del pad
+    routine = "syevd"
+    refuse_local_blocks(routine, "call syevd_shardmap_ctx(a, T_A) there")
+    out = _call(
+        routine,
+        a,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        in_place=donate,
+        with_vectors=return_eigenvectors,
+        with_work=False,
+    )
+    v = (out.v,) if return_eigenvectors else ()
+    return out.scalars.after(out.w, *v, logdet=False, status=return_status, info=return_info)
+
+
+def eigh(
+    a: jax.Array,
+    T_A: int | None = None,
+    mesh: AnyMesh | None = None,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    *,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    donate: bool = False,
+    n: int | None = None,
+) -> EighResult:
+    """Eigenvalues and eigenvectors, as ``jnp.linalg.eigh`` returns them: `syevd` by another name.
+
+    Args:
+      a, T_A, mesh, in_specs, matrix_specs, donate, n: as in `syevd`.
+
+    Returns:
+      ``(eigenvalues, eigenvectors)``, a named tuple: ``w`` and ``V`` of `syevd`.
+
+    Raises:
+      TypeError, ValueError, RuntimeError: as in `syevd`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> w, v = jaxmg.eigh(jnp.array([[0.0, 2.0], [2.0, 0.0]]), mesh=mesh)
+      >>> print(w)
+      [-2.  2.]
+    """
+    routine = "eigh"
+    refuse_local_blocks(routine, "call syevd_shardmap_ctx(a, T_A) there")
+    out = _call(
+        routine,
+        a,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        in_place=donate,
+        with_vectors=True,
+        with_work=False,
+    )
+    return EighResult(out.w, out.v)
+
+
+def syevd_jit_ctx(
+    a: jax.Array,
+    T_A: int | None = None,
+    mesh: AnyMesh | None = None,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    *,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    return_eigenvectors: bool = True,
+    pad: bool = True,
+    n: int | None = None,
+) -> tuple[jax.Array, ...]:
+    """`syevd` for callers who manage A's storage themselves (the 1.x calling convention).
+
+    Works in the storage of `a` if the caller's ``jit`` donates it, or if it is a temporary there,
+    else in a copy.
+
+    Args:
+      a, T_A, mesh, in_specs, matrix_specs, return_eigenvectors, pad, n: as in `syevd`.
+
+    Returns:
+      ``(work, w[, V], status)``: ``work`` has the shape and the sharding of A and holds what the
+      reduction left there; the others are as in `syevd`.
+
+    Raises:
+      TypeError, ValueError, RuntimeError: as in `syevd`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jax.device_put(4 * jnp.eye(16), NamedSharding(mesh, P("x", None)))
+      >>> decompose = jax.jit(lambda a: jaxmg.syevd_jit_ctx(a, mesh=mesh), donate_argnums=0)
+      >>> work, w, v, status = decompose(a)
+      >>> print(w[:3], int(status), a.is_deleted())
+      [4. 4. 4.] 0 True
+    """
+    del pad
+    out = _call(
+        "syevd_jit_ctx",
+        a,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        in_place=True,
+        with_vectors=return_eigenvectors,
+        with_work=True,
+    )
+    v = (out.v,) if return_eigenvectors else ()
+    return (out.work, out.w, *v, out.scalars.status)
+
+
+def syevd_shardmap_ctx(
+    a: jax.Array,
+    T_A: int | None = None,
+    return_eigenvectors: bool | AnyMesh = True,
+    pad: bool | P = True,
+    *,
+    axis_name: str | tuple[str, ...] | None = None,
+    mesh: AnyMesh | None = None,
+    in_specs: P | tuple[P, ...] | list[P] | None = None,
+    matrix_specs: P | tuple[P, ...] | list[P] | None = None,
+    n: int | None = None,
+) -> tuple[jax.Array, ...]:
+    """`syevd` on the local blocks of a caller's ``shard_map``.
+
+    Every device along the axis must make the call. Outside a ``shard_map`` it takes global arrays
+    and is `syevd_jit_ctx`.
+
+    Args:
+      a: ``(N / P, N)``, the rows of A that this device holds.
+      T_A, n: as in `syevd`.
+      return_eigenvectors: also return V.
+      pad: taken for compatibility.
+      axis_name: as in `potrs_shardmap_ctx`.
+      mesh, in_specs, matrix_specs: for global arrays only, as in `syevd`.
+
+    Returns:
+      ``(w[, V], status)``: ``w`` the same on every device, ``V`` of shape ``(N, N / P)``, this
+      device's columns of eigenvectors, for ``out_specs=P(None, "x")``; ``status`` of shape
+      ``(1,)``.
+
+    Raises:
+      TypeError, ValueError, RuntimeError: as in `syevd`.
+      NotImplementedError: it is differentiated.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jaxmg
+      >>> from jax.sharding import NamedSharding, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
+      >>> a = jax.device_put(4 * jnp.eye(16), NamedSharding(mesh, P("x", None)))
+      >>> decompose = jax.shard_map(jaxmg.syevd_shardmap_ctx, mesh=mesh, in_specs=P("x", None),
+      ...                           out_specs=(P(), P(None, "x"), P()), check_vma=False)
+      >>> w, v, status = decompose(a)
+      >>> print(w[:3], v.shape)
+      [4. 4. 4.] (16, 16)
+    """
+    if isinstance(return_eigenvectors, AnyMesh):  # 1.x: (a, T_A, mesh, matrix_specs)
+        mesh, return_eigenvectors = return_eigenvectors, True
+        matrix_specs, pad = (pad, True) if not isinstance(pad, bool) else (matrix_specs, pad)
+    routine = "syevd_shardmap_ctx"
+    if not _compat.manual_axes():
+        refuse_axis_name(routine, axis_name)
+        return syevd_jit_ctx(
+            a,
+            T_A,
+            mesh,
+            matrix_specs,
+            in_specs=in_specs,
+            return_eigenvectors=bool(return_eigenvectors),
+            n=n,
+        )
+    block = local_block(routine, a, T_A, axis_name, n)
+    options = Options(block.order, block.tile, False, bool(return_eigenvectors))
+    call = functools.partial(
+        _syevd_local, axes=block.axes, group_axes=block.group_axes, options=options
+    )
+    out: Outcome = without_derivatives(routine, call, _INSTEAD)(block.a)
+    v = (out.v,) if return_eigenvectors else ()
+    return (out.w, *v, status_of(out.info))
