@@ -247,6 +247,15 @@ TYPED_TEST(Syevd, UnderRandomScheduling) {
   }
 }
 
+/// Ranks that own no tile column still read what the others work out, while the first one goes on
+/// to chase bulges: its chunks lie where that was.
+TYPED_TEST(Syevd, RanksWithoutTilesUnderRandomScheduling) {
+  using T = typename TypeParam::type;
+  jaxmg::set_cpu_chaos(1, 20);
+  expect_eigen<TypeParam>(make_eigen_matrix<T>(EigenKind::random, 100),
+                          {2, 100, {4, 4}, true, false, 50});
+}
+
 // ---- The public interface ---------------------------------------------------------------------
 
 template <class P>
