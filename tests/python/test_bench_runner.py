@@ -79,6 +79,21 @@ def test_inverses():
     assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(4 * 24**3)
 
 
+def test_eigenvectors():
+    names = ["jax", "scipy"]
+    ours, *rows = one_case(routine="syevd", dtype="complex128", n=24, baselines=names)
+    for row in (ours, *rows):
+        assert row["status"] == "ok", row["message"]
+        assert 0 < row["residual"] < 10
+    assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(4 * 9 * 24**3)
+
+
+def test_wrong_eigenvectors_are_seen(monkeypatch):
+    monkeypatch.setattr(jaxmg, "syevd", lambda a, *args, **kwargs: (np.ones(len(a)), a))
+    (ours,) = one_case(routine="syevd")
+    assert ours["message"].startswith("residual ")
+
+
 def test_a_wrong_inverse_is_seen(monkeypatch):
     monkeypatch.setattr(jaxmg, "potri", lambda a, *args, **kwargs: a)
     (ours,) = one_case(routine="potri")

@@ -181,8 +181,6 @@ def test_suites_of_this_repository(path):
 
 @pytest.fixture
 def eight_gpus(monkeypatch):
-    if "syevd" not in ROUTINES:
-        monkeypatch.setitem(ROUTINES, "syevd", ROUTINES["potri"])
     monkeypatch.setattr(machine, "platform", lambda: "cuda")
     monkeypatch.setattr(machine, "gpus", lambda: 8)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import jax as jax_
-from jax.numpy.linalg import inv
+from jax.numpy.linalg import eigh, inv
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from ..routines import Problem, Timed, timed
@@ -32,4 +32,9 @@ def _invert(a: jax_.Array, b: jax_.Array) -> jax_.Array:
     return inv(a)
 
 
-_CALLS = {"potri": _invert, "potrs": _solve}
+@jax_.jit
+def _decompose(a: jax_.Array, b: jax_.Array) -> tuple[jax_.Array, ...]:
+    return tuple(eigh(a))
+
+
+_CALLS = {"potri": _invert, "potrs": _solve, "syevd": _decompose}

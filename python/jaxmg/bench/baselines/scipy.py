@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 
 def scipy(case: Case, problem: Problem) -> Callable[[], Any]:
-    """``cho_factor`` and ``cho_solve``, with the matrix as SciPy likes it best.
+    """``cho_factor`` and ``cho_solve``, with the matrix as SciPy likes it best; for syevd ``eigh``.
 
     SciPy works in Fortran order up to 1.17 and in C order from 1.18 on; a matrix in the other order
     is transposed first, which takes half as long again at n = 4096. There is no search for NaN.
     From 1.18 on ``cho_solve`` itself transposes the factor: `lapack` does not have that.
     """
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import cho_factor, cho_solve, eigh
 
-    _check_routine("scipy", case)
+    _check_routine("scipy", case, "potrs", "syevd")
     of_scipy, _ = cho_factor(np.array([[1.0, 0.5], [0.5, 1.0]]))
     a = np.array(problem.a, order="F" if of_scipy.flags.f_contiguous else "C")
+    if case.routine == "syevd":
+        return lambda: eigh(a, driver="evd", check_finite=False)
     b = np.asarray(problem.b)
 
     def run() -> Any:
@@ -37,7 +39,7 @@ def lapack(case: Case, problem: Problem) -> Callable[[], Any]:
     """``potrf`` and ``potrs`` of SciPy's LAPACK, called directly on a matrix in Fortran order."""
     from scipy.linalg import get_lapack_funcs
 
-    _check_routine("lapack", case)
+    _check_routine("lapack", case, "potrs")
     a = np.asfortranarray(np.asarray(problem.a))
     b = np.asarray(problem.b)
     potrf, potrs = get_lapack_funcs(("potrf", "potrs"), (a, b))
@@ -50,6 +52,6 @@ def lapack(case: Case, problem: Problem) -> Callable[[], Any]:
     return run
 
 
-def _check_routine(name: str, case: Case) -> None:
-    if case.routine != "potrs":
+def _check_routine(name: str, case: Case, *routines: str) -> None:
+    if case.routine not in routines:
         raise NotImplementedError(f"{name}: has no baseline for {case.routine}")

@@ -9,10 +9,12 @@ from .cho_solve import ChoSolve
 from .potrf import Potrf
 from .potri import Potri
 from .potrs import Potrs
+from .syevd import Syevd
 
 ROUTINES: dict[str, Routine] = {
     "cho_solve": ChoSolve(),
     "potrf": Potrf(),
     "potri": Potri(),
     "potrs": Potrs(),
+    "syevd": Syevd(),
 }

@@ -210,3 +210,26 @@ def inverse_residual(problem: Problem, x: Any) -> float:
     r, of_a, of_v = _back_to_samples(jax.device_put(problem.a, rows), xv, v)
     eps = float(np.finfo(matrix.dtype).eps)
     return float(r) / (matrix.n * eps * float(of_a) * float(of_x) * float(of_v))
+
+
+@jax.jit
+def _eigen_norms(a: jax.Array, w: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+    gram = _product(v.conj().T, v)
+    return (
+        _norm1(_product(a, v) - v * w),
+        _norm1(a),
+        _norm1(gram - jnp.eye(len(gram), dtype=gram.dtype)),
+    )
+
+
+def eigen_residual(problem: Problem, w: Any, v: Any) -> float:
+    """The larger of ``||A V - V diag(w)||_1 / (n eps ||A||_1)`` and ``||I - V^H V||_1 / (n eps)``,
+    in A's precision, as LAPACK takes them; 4 n^3 operations."""
+    n, mesh = problem.matrix.n, _auto(problem.mesh)
+    r, of_a, of_gram = _eigen_norms(
+        jax.device_put(problem.a, _rows(n, mesh)),
+        jax.device_put(w, NamedSharding(mesh, P())),
+        jax.device_put(v, _rows(n, mesh)),
+    )
+    residual = np.maximum(float(r) / float(of_a), float(of_gram))  # NaN stays
+    return float(residual) / (n * float(np.finfo(problem.matrix.dtype).eps))

@@ -1,0 +1,35 @@
+"""jaxmg.syevd: eigenvalues and eigenvectors of a Hermitian matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+import jaxmg
+
+from ._routine import Problem, Routine, complex_factor, eigen_residual
+
+if TYPE_CHECKING:
+    from ..suite import Case
+
+
+class Syevd(Routine):
+    baselines = ("jax", "scipy")
+    definite = False
+
+    def flops(self, case: Case) -> float:
+        return syevd_flops(case.dtype, case.n)
+
+    def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
+        return jaxmg.syevd(a, case.tile, mesh, P("x", None), donate=case.donate)
+
+    def residual(self, case: Case, problem: Problem, result: Any) -> float:
+        return eigen_residual(problem, *result)
+
+
+def syevd_flops(dtype: str, n: int) -> float:
+    """Of eigenvalues and eigenvectors, as the published JAXMg counts them, whoever finds them."""
+    return complex_factor(dtype) * 9.0 * float(n) ** 3
