@@ -127,11 +127,15 @@ test-cpp: $(BUILD)/.configured-with-tests build  ## Run the C++ tests
 
 .PHONY: test-python
 test-python: setup  ## Run the Python tests
-	$(BIN)/python -m pytest tests/python
+	$(BIN)/python -m pytest tests/python -m "not processes"
+
+.PHONY: test-processes
+test-processes: setup  ## Run the Python tests of jobs of several processes
+	$(BIN)/python -m pytest tests/python -m processes
 
 .PHONY: test-full
 test-full: export JAXMG_TEST_FULL := 1
-test-full: test sanitize-address sanitize-thread  ## Run all tests with their widest sweeps, and the sanitizers
+test-full: test test-processes sanitize-address sanitize-thread  ## Run all tests with their widest sweeps, and the sanitizers
 
 .PHONY: sanitize-address
 sanitize-address: sanitize-asan  ## Run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -184,11 +184,22 @@ def _check_devices(routine: str, mesh: AnyMesh) -> None:
     if isinstance(mesh, Mesh):
         for platform in _platforms(mesh):
             _library.check_platform(routine, platform)
+        if _platforms(mesh) != ["cpu"] and _processes(mesh) > 1:
+            raise RuntimeError(
+                f"{routine}: mesh: GPUs of several processes cannot make a call together yet, got "
+                f"those of {_processes(mesh)}; start one process with all GPUs of the host, or use "
+                "a mesh of jax.local_devices()"
+            )
 
 
 @functools.lru_cache(maxsize=64)
 def _platforms(mesh: Mesh) -> list[str]:
     return sorted({device.platform for device in mesh.devices.flat})
+
+
+@functools.lru_cache(maxsize=64)
+def _processes(mesh: Mesh) -> int:
+    return len({device.process_index for device in mesh.devices.flat})
 
 
 def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> None:
@@ -252,4 +263,9 @@ def place(x: jax.Array, mesh: AnyMesh, spec: P) -> jax.Array:
         return x
     if x.sharding.device_set == set(mesh.devices.flat):
         return x
-    return jax.device_put(x, NamedSharding(mesh, spec))
+    sharding = NamedSharding(mesh, spec)
+    if x.is_fully_addressable and not sharding.is_fully_addressable:
+        # device_put would compare the processes' arrays, and wait for those that do not come.
+        on_host = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: on_host[index])
+    return jax.device_put(x, sharding)

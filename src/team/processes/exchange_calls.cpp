@@ -257,15 +257,18 @@ void Exchange::forget_oldest_failed() {
   for (const auto& [begun, name] : failed) forget(name);
 }
 
-/// What other processes wait for in which no rank of this one has come.
+/// Calls that other processes have come to, and no rank of this one.
 std::string Exchange::elsewhere() const {
   std::string all;
   for (const auto& [name, call] : calls_) {
-    if (call.running || call.failure || !call.tasks.empty()) continue;
-    for (const int process : call.processes) {
-      if (process == nobody || process == identity_.process) continue;
-      all += "; process " + std::to_string(process) + " waits in " + call.text;
-      break;
+    const auto is_in = [&seats = call.processes](int process) {
+      return std::find(seats.begin(), seats.end(), process) != seats.end();
+    };
+    if (is_in(identity_.process)) continue;
+    for (int process = 0; process < identity_.processes; ++process) {
+      if (!is_in(process)) continue;
+      all += "; process " + std::to_string(process) + (call.failure ? " has waited" : " waits") +
+             " in " + call.text;
     }
   }
   return all;

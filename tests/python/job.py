@@ -1,0 +1,85 @@
+"""Starts processes that make calls together: a job of jax.distributed on this machine."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("job_program.py")
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+class Job:
+    """`processes` of `devices` CPUs each, which run `case` of job_program.py."""
+
+    def __init__(self, case, processes, devices, *arguments, timeout="60", **environment):
+        known = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+        path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        known |= {
+            "JAX_PLATFORMS": "cpu",
+            "JAXMG_TIMEOUT": timeout,
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            **environment,
+        }
+        port = _free_port()
+        self._outputs = [tempfile.TemporaryFile("w+") for _ in range(processes)]  # noqa: SIM115
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, PROGRAM, case, str(index), str(processes), str(devices), str(port)]
+                + [str(argument) for argument in arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=known,
+            )
+            for index, output in enumerate(self._outputs)
+        ]
+
+    def output(self, index):
+        self._outputs[index].seek(0)
+        return self._outputs[index].read()
+
+    def finish(self, seconds=240, expected=None):
+        """Waits for all; fails unless they end in time with the `expected` codes, 0 if not given.
+
+        The test fails as soon as one has: the others would wait for it.
+        """
+        expected = expected or [0] * len(self.processes)
+        end = time.monotonic() + seconds
+        try:
+            while True:
+                codes = [process.poll() for process in self.processes]
+                failed = any(c not in (None, e) for c, e in zip(codes, expected, strict=True))
+                if failed or None not in codes or time.monotonic() > end:
+                    break
+                time.sleep(0.05)
+        finally:
+            self.kill()
+        report = "\n".join(
+            f"---- process {i}: {codes[i]}, expected {expected[i]}\n{self.output(i)[-4000:]}"
+            for i in range(len(codes))
+        )
+        assert codes == expected, report
+
+    def kill(self):
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+
+
+def run_job(case, processes, devices, *arguments, **options):
+    seconds = options.pop("seconds", 240)
+    expected = options.pop("expected", None)
+    job = Job(case, processes, devices, *arguments, **options)
+    job.finish(seconds, expected)
+    return [job.output(index) for index in range(processes)]

@@ -1,0 +1,312 @@
+"""What the processes of a job run in test_processes.py: job_program.py CASE INDEX PROCESSES DEVICES
+PORT ARGUMENTS."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from matrices import random_matrix, residual, spd
+
+DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
+TILE = 5
+
+
+ROWS = P("x", None)
+
+
+def rows(a, mesh, spec=ROWS):
+    """`a`, which all processes have, spread over all of them."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.make_array_from_callback(a.shape, sharding, lambda index: a[index])
+
+
+def host(x):
+    """All of a spread array."""
+    if x.is_fully_replicated:
+        return np.asarray(x)
+    everywhere = NamedSharding(x.sharding.mesh, P())
+    return np.asarray(jax.jit(lambda x: x, out_shardings=everywhere)(x))
+
+
+def identity_residual(a, x):
+    return residual(a, x, np.eye(len(a), dtype=a.dtype))
+
+
+def all_routines(mesh, dtypes="float32,float64,complex64,complex128"):
+    """Eagerly and under jit, over all devices, by names and by shardings alone."""
+    n = 11 * jax.device_count()
+    for dtype in map(np.dtype, dtypes.split(",")):
+        a, b = spd(n, dtype), random_matrix(n, 3, dtype)
+        spread = rows(a, mesh)
+        x, logdet, info = jaxmg.potrs(spread, b, TILE, return_logdet=True, return_info=True)
+        assert residual(a, host(x), b) < 10 and info == 0
+        expected = np.linalg.slogdet(a.astype(np.result_type(dtype, np.float64)))[1]
+        np.testing.assert_allclose(logdet, expected, rtol=1e-4)
+        inverse = jax.jit(lambda a: jaxmg.potri(a, TILE, mesh, P("x", None)))(spread)
+        assert identity_residual(a, host(inverse)) < 10
+
+        factor = jaxmg.cho_factor(spread, TILE)
+        assert residual(a, host(factor.solve(b)), b) < 10
+        many = random_matrix(n, 70 * jax.device_count(), dtype)
+        assert residual(a, host(factor.solve(many)), many) < 10
+        assert identity_residual(a, host(factor.inverse())) < 10
+
+        cyclic = jaxmg.cyclic_1d(spread, TILE, mesh, P("x", None))
+        order = cyclic_order(n, jax.device_count(), TILE)
+        np.testing.assert_array_equal(host(cyclic), a[order])
+
+        x, status = jaxmg.potrs_shardmap_ctx(rows(a, mesh), b, TILE, mesh=mesh)[1:]
+        assert residual(a, host(x), b) < 10 and status == 0
+
+        def local(a, b):
+            x, status = jaxmg.potrs_shardmap_ctx(a, b, TILE)
+            return x, lax.psum(status, "x")
+
+        specs = {"in_specs": (P("x", None), P()), "out_specs": P(), "check_vma": False}
+        solve = jax.jit(jax.shard_map(local, mesh=mesh, **specs))
+        x, status = solve(spread, b)
+        assert residual(a, host(x), b) < 10 and host(status) == 0
+
+        indefinite = a.copy()
+        indefinite[n // 2, n // 2] = -1
+        x, info = jaxmg.potrs(rows(indefinite, mesh), b, TILE, return_info=True)
+        assert info == n // 2 + 1 and np.isnan(host(x)).all()
+
+
+def small_and_padded(mesh):
+    """Sizes that go to one rank, that the devices do not divide, that are in padded storage; A on
+    the host; donated; meshes of all devices in another order and of two axes."""
+    for n in (1, 7, jax.device_count() + 1):
+        a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+        x = jaxmg.potrs(a, b, mesh=mesh, in_specs=P("x", None))
+        assert residual(a, host(x), b) < 10
+    n, storage = 13, 4 * jax.device_count()
+    n = min(n, storage)
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    padded = np.full((storage, storage), np.nan)
+    padded[:n, :n] = a
+    assert residual(a, host(jaxmg.potrs(rows(padded, mesh), b, 3, n=n)), b) < 10
+    n = 6 * jax.device_count()
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    given = rows(a, mesh)
+    assert residual(a, host(jaxmg.potrs(given, b, TILE, donate=True)), b) < 10
+    assert given.is_deleted()
+    backwards = jax.sharding.Mesh(np.array(jax.devices()[::-1]), ("x",))
+    assert residual(a, host(jaxmg.potrs(rows(a, backwards), b, TILE)), b) < 10
+    if jax.device_count() % 2 == 0:
+        two_axes = jax.make_mesh((2, jax.device_count() // 2), ("team", "x"))
+        x = jaxmg.potrs(rows(a, two_axes), b, TILE)
+        assert residual(a, host(x), b) < 10
+        with_groups = jaxmg.potrs(rows(a, two_axes, P(("team", "x"), None)), b, TILE)
+        assert residual(a, host(with_groups), b) < 10
+
+
+def local_mesh(mesh):
+    """A mesh of this process's devices alone is a call of this process alone."""
+    own = jax.sharding.Mesh(np.array(jax.local_devices()), ("x",))
+    n = 12 * len(jax.local_devices())
+    for turn in range(3 + 4 * jax.process_index()):
+        a = spd(n, np.float64, seed=turn + 10 * jax.process_index())
+        b = random_matrix(n, 2, np.float64)
+        assert residual(a, host(jaxmg.potrs(rows(a, own), b, TILE)), b) < 10
+
+
+def transformed(mesh):
+    """Loops, independent calls of one jitted function, other collectives between, derivatives."""
+    n = 9 * jax.device_count()
+    b = random_matrix(n, 1, np.float64)
+    matrices = [spd(n, np.float64, seed) for seed in range(6)]
+    spread = [rows(a, mesh) for a in matrices]
+    one = jax.jit(lambda a, b: jaxmg.potrs(a, b, TILE, mesh, P("x", None)))
+
+    @jax.jit
+    def independent(spread, b):
+        return [one(a, b) for a in spread]
+
+    @jax.jit
+    def loop(a, b):
+        def step(k, x):
+            return one(a, x) + jnp.sum(a) * 0
+
+        return lax.fori_loop(0, 10, step, b)
+
+    for _ in range(5):
+        for a, x in zip(matrices, independent(spread, b), strict=True):
+            assert residual(a, host(x), b) < 10
+    expected = b
+    for _ in range(10):
+        expected = np.linalg.solve(matrices[0], expected)
+    np.testing.assert_allclose(host(loop(spread[0], b)), expected, rtol=1e-4)
+
+    # Many calls under way at once.
+    xs = [jaxmg.potrs(a, b, TILE) for _ in range(10) for a in spread]
+    for k, x in enumerate(xs):
+        assert residual(matrices[k % 6], host(x), b) < 10
+
+    f = jax.jit(jax.value_and_grad(lambda a: jaxmg.potrs(a, b, TILE).sum()))
+    value, gradient = f(spread[1])
+    x = np.linalg.solve(matrices[1], b)
+    y = np.linalg.solve(matrices[1], np.ones_like(b))
+    np.testing.assert_allclose(value, x.sum(), rtol=1e-6)
+    np.testing.assert_allclose(host(gradient), -(y @ x.T + x @ y.T) / 2, rtol=1e-4, atol=1e-6)
+
+
+def exported(mesh, path):
+    """A program that another process has exported, with as many devices."""
+    program = jax.export.deserialize(bytearray(Path(path).read_bytes()))
+    n = program.in_avals[0].shape[0]
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    for _ in range(3):
+        x = jax.jit(program.call)(rows(a, mesh), rows(b, mesh, P()))
+        assert residual(a, host(x), b) < 10
+
+
+def cached(mesh, folder, expect_hit):
+    """A program that XLA has compiled in another job."""
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    hits = []
+    jax.monitoring.register_event_listener(
+        lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None
+    )
+    n = 8 * jax.device_count()
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    x = jax.jit(lambda a, b: jaxmg.potrs(a, b, TILE, mesh, P("x", None)))(rows(a, mesh), b)
+    assert residual(a, host(x), b) < 10
+    if jax.process_index() == 0:
+        assert bool(hits) == (expect_hit == "True"), hits
+
+
+def leak(mesh, calls):
+    """Buffers change from call to call; descriptors and memory do not grow."""
+    n = 6 * jax.device_count()
+    b = random_matrix(n, 2, np.float64)
+    matrices = [rows(spd(n, np.float64, seed), mesh) for seed in range(4)]
+
+    def some(count):
+        for k in range(count):
+            x = jaxmg.potrs(matrices[k % 4] + k, b, TILE)
+        jax.block_until_ready(x)
+
+    def in_use():
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        return len(os.listdir("/proc/self/fd")), resident
+
+    some(100)
+    descriptors, memory = in_use()
+    some(int(calls))
+    descriptors_then, memory_then = in_use()
+    print("descriptors", descriptors, descriptors_then, "grown by", memory_then - memory)
+    assert descriptors_then <= descriptors
+    assert memory_then - memory < 50e6 + 200 * int(calls)
+
+
+def expect_failure(call, *parts):
+    """`call` raises, with these in its message. Where a process has one device, JAX runs small
+    programs on the calling thread, and then makes a ValueError of what fails."""
+    with pytest.raises((jax.errors.JaxRuntimeError, ValueError)) as raised:
+        jax.block_until_ready(call())
+    missing = [part for part in parts if part not in str(raised.value)]
+    assert not missing, (missing, str(raised.value))
+
+
+def failures(mesh):
+    """A rank that fails, one that comes late, another program: told to all, and the next works."""
+    n = 8 * jax.device_count()
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    spread = rows(a, mesh)
+    me = jax.process_index()
+
+    def solve():
+        return jaxmg.potrs(spread, b, TILE)
+
+    def works():
+        assert residual(a, host(solve()), b) < 10
+
+    works()
+    last = jax.device_count() - 1
+    if me == jax.process_count() - 1:
+        _library.library().jaxmg_inject_fault(last)
+    expect_failure(solve, f"rank {last} of {last + 1} failed", "injected fault")
+    works()
+
+    # The last process comes too late: it fails as well, and then joins the others.
+    if me == jax.process_count() - 1:
+        time.sleep(float(os.environ["JAXMG_TIMEOUT"]) + 2)
+    expect_failure(solve, "did not come", f"{last}")
+    works()
+
+    # Another program: each is told of the other's, and is late for that call itself.
+    calls = {"potri": lambda: jaxmg.potri(spread, TILE), "potrs": solve}
+    mine, theirs = ("potri", "potrs") if me == 0 else ("potrs", "potri")
+    expect_failure(calls[mine], "did not come", f"in {theirs} ")
+    time.sleep(float(os.environ["JAXMG_TIMEOUT"]))  # the others have given up by then, too
+    expect_failure(calls[theirs], "did not come", f"{theirs} ")
+    works()
+
+
+def killed(mesh):
+    """The last process is killed in the middle of a call."""
+    n = 512 * jax.device_count()
+    generator = np.random.default_rng(1)
+    block = generator.standard_normal((n, n))
+    a = rows(block + block.T + 4 * n * np.eye(n), mesh)
+    small = rows(spd(8 * jax.device_count(), np.float64), mesh)
+    jax.block_until_ready(jaxmg.potri(small, TILE))
+    invert = jax.jit(lambda a: jaxmg.potri(a, 16, mesh, P("x", None)))
+    compiled = invert.lower(a).compile()
+    last = jax.device_count() - 1
+    if jax.process_index() == jax.process_count() - 1:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        jax.block_until_ready(compiled(a))
+        raise AssertionError("not killed in time")
+    begin = time.monotonic()
+    first_of_last = last + 1 - len(jax.local_devices())
+    expect_failure(lambda: compiled(a), f"rank {first_of_last} of {last + 1}", "has ended")
+    assert time.monotonic() - begin < 15
+    expect_failure(lambda: jaxmg.potri(small, TILE), "has ended")
+    assert time.monotonic() - begin < 20
+
+
+def main():
+    case, index, processes, devices, port, *arguments = sys.argv[1:]
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"localhost:{port}", int(processes), int(index))
+    mesh = jax.make_mesh((jax.device_count(),), ("x",))
+    for name in case.split(","):
+        begin = time.monotonic()
+        globals()[name](mesh, *arguments)
+        print(name, "took", time.monotonic() - begin, flush=True)
+    # Not to wait for processes that have been killed.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    import faulthandler
+    import traceback
+
+    faulthandler.dump_traceback_later(1600 if sys.argv[1] == "leak" else 200, exit=True)
+    import jaxmg
+    from jaxmg import _library
+    from jaxmg._cyclic import cyclic_order
+
+    try:
+        main()
+    except BaseException:
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)

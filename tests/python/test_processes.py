@@ -1,0 +1,79 @@
+"""Jobs of several processes on one machine; what they run is in job_program.py."""
+
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from devices import cpu_only, device_mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from job import Job, run_job
+
+import jaxmg
+
+pytestmark = [pytest.mark.processes, cpu_only]
+
+SIZES = [(2, 1), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)]
+
+
+def left_behind():
+    """Sockets and files of this user's jobs."""
+    sockets = [line for line in Path("/proc/net/unix").read_text().splitlines() if "jaxmg-" in line]
+    return sockets, [name for name in os.listdir("/dev/shm") if "jaxmg" in name]
+
+
+@pytest.mark.parametrize(("processes", "devices"), SIZES)
+def test_all_routines(processes, devices):
+    run_job("all_routines", processes, devices)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(2, 2), (4, 1)])
+def test_arguments_and_transformations(processes, devices):
+    run_job("small_and_padded,local_mesh,transformed", processes, devices)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_failures_are_told_to_all_and_the_next_call_works(devices):
+    run_job("failures", 2, devices, timeout="4")
+
+
+def test_a_killed_process_is_named_and_leaves_nothing():
+    run_job("killed", 2, 2, expected=[0, -signal.SIGKILL])
+    assert left_behind() == ([], [])
+
+
+def test_two_jobs_at_once():
+    jobs = [Job("transformed", 2, 1), Job("transformed", 2, 1)]
+    for job in jobs:
+        job.finish()
+
+
+def test_calls_leak_nothing():
+    run_job("leak", 2, 1, 400)
+
+
+@pytest.mark.skipif("JAXMG_TEST_FULL" not in os.environ, reason="takes ten minutes")
+@pytest.mark.timeout(1800)
+def test_many_calls_leak_nothing():
+    run_job("leak", 2, 1, 20_000, seconds=1500)
+
+
+def test_a_program_exported_by_one_process(tmp_path):
+    pytest.importorskip("flatbuffers")
+    mesh = device_mesh((2,))
+    n = 24
+    a = jax.ShapeDtypeStruct((n, n), np.float64, sharding=NamedSharding(mesh, P("x", None)))
+    b = jax.ShapeDtypeStruct((n, 2), np.float64, sharding=NamedSharding(mesh, P()))
+    solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, 5, mesh, P("x", None)))
+    ours = jax.export.DisabledSafetyCheck.custom_call("jaxmg_potrs")
+    path = tmp_path / "program"
+    path.write_bytes(jax.export.export(solve, disabled_checks=[ours])(a, b).serialize())
+    run_job("exported", 2, 1, path)
+
+
+def test_a_program_compiled_by_another_job(tmp_path):
+    run_job("cached", 2, 1, tmp_path, False)
+    run_job("cached", 2, 1, tmp_path, True)
