@@ -7,6 +7,7 @@ Plain SVG, so that a change shows in git as what it is; a test checks that the f
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,58 +125,93 @@ def layout(n: int = 44, ranks: int = 4, tile: int = 4) -> Picture:
 # ---- Figure 2: the modes -------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """What differs between them."""
+
+    title: str
+    meeting: str  # how the ranks of a call find each other
+    thread: str  # what runs a rank's program
+    telling: str  # how ranks tell each other where data is
+    device: str
+    queues: str
+    copies: str
+    note: str
+    processes: bool = False  # one each, else one for all
+
+
+MODES = (
+    Mode(
+        title="GPUs of one process",
+        meeting="rendezvous: who belongs to this call",
+        thread="XLA's launch thread",
+        telling="mailbox: under a tag, where data is and which event it follows",
+        device="GPU",
+        queues="three streams",
+        copies="peer copies, each pulled by the rank that needs it",
+        note="every rank enqueues for its own device",
+    ),
+    Mode(
+        title="CPU devices of one process",
+        meeting="rendezvous: who belongs to this call",
+        thread="a thread of the job",
+        telling="mailbox: under a tag, where data is and which event it follows",
+        device="CPU",
+        queues="three queues",
+        copies="copies within the memory of the process",
+        note="workers run what is ready: one a core, or one BLAS with all cores",
+    ),
+    Mode(
+        title="CPU devices, a process each",
+        meeting="a ticket, summed by XLA: who belongs to this call",
+        thread="a thread of the job",
+        telling="mailboxes: posts and events are told by sockets",
+        device="CPU",
+        queues="three queues",
+        copies="through rings of shared memory, asked for by the rank that needs it",
+        note="a process that ends is the end of its sockets: all others are told",
+        processes=True,
+    ),
+)
+
+
 def modes(ranks: int = 4) -> Picture:
-    """Who runs what: on GPUs and on CPU devices of one process."""
-    picture = Picture(940, 440)
-    for x, title, thread, device, below in (
-        (20, "GPUs of one process", "XLA's launch thread", "GPU", "three streams"),
-        (480, "CPU devices of one process", "a thread of the job", "CPU", "three queues"),
-    ):
-        picture.box(x, 30, 440, 390, "#f6f6f6", GREY)
-        picture.text(x + 12, 52, title, 15)
-        picture.text(x + 428, 52, "one address space", 12, GREY, "end")
-        picture.box(x + 12, 66, 416, 34, "white", GREY)
-        picture.text(x + 220, 88, "rendezvous: who belongs to this call", 13, at="middle")
-        for rank in range(ranks):
-            left = x + 12 + 106 * rank
-            middle = left + 49
-            picture.arrow(middle, 100, middle, 122)
-            picture.box(left, 124, 98, 62, COLOURS[rank])
-            picture.text(middle, 146, f"rank {rank}", 13, "white", "middle")
-            picture.text(middle, 162, "the same program", 10, "white", "middle")
-            picture.text(middle, 177, thread, 9, "white", "middle")
-            picture.arrow(middle, 186, middle, 208)
-            picture.arrow(middle, 244, middle, 266)
-            picture.box(left, 268, 98, 62, "white", COLOURS[rank])
-            picture.text(middle, 288, f"{device} {rank}", 13, COLOURS[rank], "middle")
-            picture.text(middle, 304, below, 10, "black", "middle")
-            picture.text(middle, 320, "shard, workspace", 10, "black", "middle")
-            if rank + 1 < ranks:
-                picture.arrow(middle + 53, 345, middle + 10, 345)
-                picture.arrow(middle + 53, 345, middle + 96, 345)
-        picture.box(x + 12, 210, 416, 34, "white", GREY)
-        words = "mailbox: under a tag, where data is and which event it follows"
-        picture.text(x + 220, 232, words, 13, at="middle")
-        picture.text(
-            x + 220,
-            372,
-            "peer copies, each pulled by the rank that needs it"
-            if device == "GPU"
-            else "copies within the memory of the host",
-            12,
-            at="middle",
-        )
-        picture.text(
-            x + 220,
-            400,
-            "every rank enqueues for its own device"
-            if device == "GPU"
-            else "workers run what is ready: one a core, or one BLAS with all cores",
-            12,
-            GREY,
-            "middle",
-        )
+    """Who runs what, where the ranks' devices are in one process and where they are not."""
+    picture = Picture(940, 850)
+    for place, mode in enumerate(MODES):
+        draw_mode(picture, mode, ranks, 20 + 460 * (place % 2), 20 + 410 * (place // 2))
     return picture
+
+
+def draw_mode(picture: Picture, mode: Mode, ranks: int, x: float, y: float) -> None:
+    picture.box(x, y, 440, 390, "#f6f6f6", GREY)
+    picture.text(x + 12, y + 22, mode.title, 15)
+    spaces = f"{ranks} address spaces" if mode.processes else "one address space"
+    picture.text(x + 428, y + 22, spaces, 12, GREY, "end")
+    for rank in range(ranks):
+        left = x + 12 + 106 * rank
+        middle = left + 49
+        if mode.processes:
+            picture.box(left - 3, y + 84, 104, 224, "#e4e4e4", GREY)
+        picture.arrow(middle, y + 70, middle, y + 92)
+        picture.box(left, y + 94, 98, 62, COLOURS[rank])
+        picture.text(middle, y + 116, f"rank {rank}", 13, "white", "middle")
+        picture.text(middle, y + 132, "the same program", 10, "white", "middle")
+        picture.text(middle, y + 147, mode.thread, 9, "white", "middle")
+        picture.arrow(middle, y + 156, middle, y + 178)
+        picture.arrow(middle, y + 214, middle, y + 236)
+        picture.box(left, y + 238, 98, 62, "white", COLOURS[rank])
+        picture.text(middle, y + 258, f"{mode.device} {rank}", 13, COLOURS[rank], "middle")
+        picture.text(middle, y + 274, mode.queues, 10, "black", "middle")
+        picture.text(middle, y + 290, "shard, workspace", 10, "black", "middle")
+        if rank + 1 < ranks:
+            picture.arrow(middle + 53, y + 319, middle + 10, y + 319)
+            picture.arrow(middle + 53, y + 319, middle + 96, y + 319)
+    for below, words in ((36, mode.meeting), (180, mode.telling)):
+        picture.box(x + 12, y + below, 416, 34, "white", GREY)
+        picture.text(x + 220, y + below + 22, words, 13, at="middle")
+    picture.text(x + 220, y + 345, mode.copies, 12, at="middle")
+    picture.text(x + 220, y + 372, mode.note, 12, GREY, "middle")
 
 
 PICTURES = {"layout.svg": layout, "modes.svg": modes}

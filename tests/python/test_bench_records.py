@@ -79,6 +79,8 @@ def test_lines_of_the_console():
         "50.0",
         "1.0e-01",
     ]
+    assert " random 1e+10 jaxmg " in report.line(row(kappa=1e10))
+    assert " diagonal     jaxmg " in report.line(row(matrix="diagonal", kappa=1e10))
     assert report.ratios(record_of(row())) == report.shares_of_gemm(record_of(row())) == ""
 
 
@@ -144,6 +146,7 @@ def test_only_the_same_is_compared():
         "tile": 3,
         "devices": 4,
         "matrix": "diagonal",
+        "kappa": 1e5,
         "donated": True,
         "series": "jax",
     }

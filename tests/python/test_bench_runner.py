@@ -11,7 +11,7 @@ from devices import device_mesh
 import jaxmg
 from jaxmg.bench import report, runner, series
 from jaxmg.bench.baselines import BASELINES
-from jaxmg.bench.gemm import ORDERS, measure_gemm
+from jaxmg.bench.gemm import measure_gemm
 from jaxmg.bench.progress import Progress, in_words, seconds_left
 from jaxmg.bench.routines import ROUTINES
 
@@ -246,7 +246,7 @@ def test_large_arrays_are_not_kept(monkeypatch, short_turns):
 
 
 def test_gemm_without_programs(monkeypatch):
-    monkeypatch.setitem(ORDERS, "cpu", 64)
+    monkeypatch.setattr("jaxmg.bench.gemm.CPU_ORDER", 64)
     result, _ = run(suite_with({"n": [24, 32], "devices": 2, "baselines": ["gemm"]}))
     first, second = (of_series(result["rows"], case, "gemm")[0] for case in (0, 1))
     assert first["seconds"] == second["seconds"]  # measured once
@@ -261,7 +261,7 @@ def test_gemm_without_programs(monkeypatch):
 
 
 def test_gemm_that_is_wrong(monkeypatch):
-    monkeypatch.setitem(ORDERS, "cpu", 16)
+    monkeypatch.setattr("jaxmg.bench.gemm.CPU_ORDER", 16)
     monkeypatch.setattr("jaxmg.bench.gemm.RESIDUAL_LIMIT", 0)
     assert measure_gemm("complex64", device_mesh(1), "cpu").failure.startswith("residual ")
 

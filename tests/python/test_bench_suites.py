@@ -163,6 +163,17 @@ def test_gpus_are_counted_without_jax(monkeypatch, tmp_path, visible, expected):
     assert machine.gpus() == machine.devices("cuda") == expected
 
 
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "expected"),
+    [(2, "", "cuda"), (0, "", "cpu"), (2, "cuda,cpu", "cuda"), (2, "cpu", "cpu")],
+)
+def test_platform(monkeypatch, gpus, wanted, expected):
+    monkeypatch.setattr(machine, "gpus", lambda: gpus)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setenv("JAX_PLATFORMS", wanted)
+    assert machine.platform() == expected
+
+
 def test_cpu_devices_are_as_many_as_one_likes(monkeypatch):
     assert machine.devices("cpu") == 8
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from . import report
+from .matrices import KAPPA, KINDS
 
 #: What makes two rows the same measurement; the defaults are for older records.
 _KEY: dict[str, Any] = {
@@ -16,7 +17,8 @@ _KEY: dict[str, Any] = {
     "devices": None,
     "tile": None,
     "series": None,
-    "matrix": "random",
+    "matrix": KINDS[0],
+    "kappa": KAPPA,
     "donated": False,
 }
 

@@ -11,7 +11,11 @@ CPU_DEVICES = 8
 
 
 def platform() -> str:
-    """``cuda`` where there are GPUs and JAX has its plugin for them, else ``cpu``."""
+    """``cuda`` where there are GPUs, JAX has its plugin for them and ``JAX_PLATFORMS`` does not
+    leave them out, else ``cpu``."""
+    wanted = os.environ.get("JAX_PLATFORMS", "")
+    if wanted and not {"cuda", "gpu"} & set(wanted.split(",")):
+        return "cpu"
     plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
     jax_has = any(importlib.util.find_spec(name) is not None for name in plugins)
     return "cuda" if jax_has and gpus() > 0 else "cpu"

@@ -86,9 +86,8 @@ def _curves(
 def _labelled(panel: list[tuple[str, Row, float]]) -> dict[str, tuple[Row, _Points]]:
     """Labels have what differs between the curves of a panel, and no more."""
     ours = [row for _, row, _ in panel if row["series"] == OURS]
-    varying = [
-        key for key in ("devices", "rhs", "matrix") if len({row.get(key) for row in ours}) > 1
-    ]
+    varying = [key for key in ("devices", "rhs") if len({row[key] for row in ours}) > 1]
+    matrices = {report.matrix(row) for row in ours}
     owners: dict[tuple[str, int | None], set[str]] = {}
     for name, row, _ in panel:
         owners.setdefault((row["series"], row["tile"]), set()).add(name)
@@ -100,8 +99,8 @@ def _labelled(panel: list[tuple[str, Row, float]]) -> dict[str, tuple[Row, _Poin
             words.append(f"{row['devices']} devices")
         if "rhs" in varying and row["rhs"] is not None:
             words.append(f"{row['rhs']} rhs")
-        if "matrix" in varying and "matrix" in row:
-            words.append(row["matrix"])
+        if len(matrices) > 1:
+            words.append(report.matrix(row))
         many = len(owners[row["series"], row["tile"]]) > 1
         label = ", ".join(words) + (f" ({name})" if many else "")
         of_record = sorted(owners[row["series"], row["tile"]]).index(name)

@@ -5,26 +5,36 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from .matrices import KAPPA, KINDS
 from .programs import GEMM
 
-_CASE = ("routine", "dtype", "n", "rhs", "devices", "tile", "series")
-_WIDTHS = (8, 10, 7, 4, 7, 5, 11)
+_CASE = ("routine", "dtype", "n", "rhs", "devices", "tile", "matrix", "series")
+_WIDTHS = (8, 10, 7, 4, 7, 5, 12, 11)
+
+
+def matrix(row: dict[str, Any]) -> str:
+    """What A was, with its condition number where that is not the usual one."""
+    kind = row.get("matrix", KINDS[0])
+    unusual = kind != "diagonal" and row.get("kappa", KAPPA) != KAPPA
+    return f"{kind} {row['kappa']:g}" if unusual else kind
 
 
 def _left(row: dict[str, Any]) -> str:
-    cells = ("-" if row[name] is None else str(row[name]) for name in _CASE)
+    named = {**row, "matrix": matrix(row)}
+    cells = ("-" if named[name] is None else str(named[name]) for name in _CASE)
     return " ".join(
         cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width)
         for i, (cell, width) in enumerate(zip(cells, _WIDTHS, strict=True))
     )
 
 
+def _titles() -> str:
+    return _left({name: name for name in _CASE})
+
+
 def heading() -> str:
     """The titles of `line`'s columns."""
-    return (
-        _left({name: name for name in _CASE})
-        + f" {'median ms':>10} {'min ms':>10} {'GF/s':>8} {'residual':>9}"
-    )
+    return _titles() + f" {'median ms':>10} {'min ms':>10} {'GF/s':>8} {'residual':>9}"
 
 
 def line(row: dict[str, Any]) -> str:
@@ -49,10 +59,7 @@ def ratios(record: dict[str, Any]) -> str:
     ]
     if not lines:
         return ""
-    title = (
-        f"{_left({name: name for name in _CASE})} / {'baseline':<11} {'median':>10} {'min':>10} "
-        f"{'times as fast':>13}"
-    )
+    title = f"{_titles()} / {'baseline':<11} {'median':>10} {'min':>10} {'times as fast':>13}"
     return "\n".join(["time of jaxmg / time of the baseline", title, *lines])
 
 
@@ -80,7 +87,7 @@ def shares_of_gemm(record: dict[str, Any]) -> str:
     ]
     if not lines:
         return ""
-    title = f"{_left({name: name for name in _CASE})} {'GF/s':>10} {'P x GEMM':>10} {'ratio':>6}"
+    title = f"{_titles()} {'GF/s':>10} {'P x GEMM':>10} {'ratio':>6}"
     return "\n".join(["rate / rate of P x GEMM, all devices at the same time", title, *lines])
 
 
@@ -104,7 +111,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 def _cells(row: dict[str, Any], ceiling: dict[int, float]) -> list[str]:
     names = ("routine", "dtype", "n", "rhs", "devices", "matrix", "series", "tile")
-    left = [_cell(row.get(name)) for name in names]
+    left = [_cell({**row, "matrix": matrix(row)}[name]) for name in names]
     if row["status"] != "ok":
         message = " ".join(row["message"].split()).replace("|", "\\|")
         return [*left, row["status"].replace("_", " "), "", "", "", "", message]

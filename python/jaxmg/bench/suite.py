@@ -60,6 +60,7 @@ class Case:
         words = [self.routine, self.dtype, f"n={self.n}", f"rhs={self.rhs}"]
         words += [] if self.tile is None else [f"tile={self.tile}"]
         words += [] if self.matrix == KINDS[0] else [self.matrix]
+        words += [] if self.kappa == KAPPA else [f"kappa={self.kappa:g}"]
         return " ".join(words)
 
 
