@@ -402,8 +402,9 @@ def test_resume_elsewhere():
 
 def test_seconds_left():
     assert seconds_left([], [1.0]) is None
-    # Twice and ten times the largest one's work; a small one takes as long as the shortest did.
-    assert seconds_left([(1, 2.0), (8, 4.0)], [16, 80, 1]) == pytest.approx(8 + 40 + 2)
+    assert seconds_left([(1, 2.0)], [16, 80]) == pytest.approx(4)
+    # Two seconds each, and the largest one's work took two more.
+    assert seconds_left([(1, 2.0), (8, 4.0)], [16, 80, 1]) == pytest.approx(6 + 22 + 2.25)
     assert [in_words(s) for s in (None, 7.4, 600, 7200)] == ["?", "7 s", "10 min", "2.0 h"]
 
 

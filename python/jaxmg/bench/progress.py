@@ -16,8 +16,9 @@ Report = Callable[[str], None]
 def seconds_left(done: Sequence[tuple[float, float]], todo: Sequence[float]) -> float | None:
     """Of cases whose work is known, when others have been measured.
 
-    A case takes at least as long as the shortest one did, and as long for its work as the one with
-    the most work took: small cases are slow for their work, so what is larger is overestimated.
+    A case takes as long as the shortest one did, which is compilation mostly, and for its work as
+    long as the one with the most work took beyond that. Once the largest cases of the slowest
+    routine are under way that comes true; before, it is too little.
 
     Args:
       done: work and seconds of each case that is done.
@@ -30,7 +31,8 @@ def seconds_left(done: Sequence[tuple[float, float]], todo: Sequence[float]) -> 
         return None
     most, took = max(done)
     shortest = min(seconds for _, seconds in done)
-    return sum(max(shortest, took * work / most if most else 0.0) for work in todo)
+    rate = (took - shortest) / most if most else 0.0
+    return sum(shortest + rate * work for work in todo)
 
 
 def in_words(seconds: float | None) -> str:
