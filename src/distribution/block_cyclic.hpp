@@ -107,6 +107,15 @@ class BlockCyclic {
   index_t tiles_ = 0;
 };
 
+/// Tiles that are all of width T, also the last ones, dealt to the ranks in turn: the cyclic layout
+/// of an n x n matrix in storage of its own, as ScaLAPACK and cuSOLVERMg have it. Every rank holds
+/// as many tiles as the one with most of them, and at least one.
+inline BlockCyclic whole_tiles(index_t order, int ranks, index_t tile) {
+  const index_t round = tile * ranks;
+  const index_t rounds = std::max<index_t>(1, (order + round - 1) / round);
+  return {rounds * round, ranks, tile, order};
+}
+
 /// T evened out over a rank's columns, T' = ceil(n_loc / ceil(n_loc / T)) rounded up to 32, so that
 /// the last round is never a sliver.
 inline index_t even_tile(index_t local_columns, index_t tile) {

@@ -148,5 +148,26 @@ TEST(EvenTile, LeavesNoSliver) {
   }
 }
 
+/// By the definition: tile k lies on rank k mod P, behind the tiles that rank has already.
+TEST(WholeTiles, AreDealtInTurn) {
+  for (int ranks = 1; ranks <= 8; ++ranks) {
+    for (index_t order = 0; order <= 64; ++order) {
+      for (index_t tile = 1; tile <= order + 2; ++tile) {
+        const BlockCyclic layout = whole_tiles(order, ranks, tile);
+        const index_t tiles = (order + tile - 1) / tile;
+        ASSERT_EQ(layout.order(), order);
+        ASSERT_EQ(layout.tiles(), tiles);
+        ASSERT_EQ(layout.local_columns(), std::max<index_t>(1, (tiles + ranks - 1) / ranks) * tile);
+        for (index_t column = 0; column < order; ++column) {
+          const index_t k = column / tile;
+          ASSERT_EQ(layout.cyclic_place(column),
+                    (ColumnPlace{static_cast<int>(k % ranks), k / ranks * tile + column % tile}))
+              << describe(layout) << ", column " << column;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace jaxmg
