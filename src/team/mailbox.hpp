@@ -55,6 +55,15 @@ class Mailbox {
     }
   }
 
+  /// As take(), however long it takes: where `rank` is known to be at work.
+  Entry await(int rank, index_t tag) {
+    const std::pair key(rank, tag);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return failed_rank_ >= 0 || entries_.count(key) != 0; });
+    if (failed_rank_ >= 0) throw TeamError(failed_rank_, size_, message_of(failure_));
+    return entries_.at(key);
+  }
+
   /// The first failure stays.
   void poison(int rank, std::exception_ptr failure) {
     std::unique_lock lock(mutex_);

@@ -215,6 +215,13 @@ class Rank {
     for (int p = 0; p < size(); ++p) wait_for(p, tag, queue);
   }
 
+  // Between hosts alone, whatever the queues do.
+
+  /// Lets peers see `data` at once.
+  void tell(index_t tag, const void* data) { team_.mailbox.post(index_, tag, data, Event()); }
+  /// What `source` told, however long that takes.
+  const void* hear(int source, index_t tag) { return team_.mailbox.await(source, tag).data; }
+
   /// Tells the others when this rank's work, reads of peers included, is done.
   void post_exit() {
     exit_tag_ = reserve(1);
