@@ -42,6 +42,8 @@ enum class PanelMethod { trsm, block_substitution };
 /// trsm            B := op(L)^-1 B (left) or B op(L)^-1 (right)
 /// potrf           A := chol(A), lower; on failure *info := first_row + order of the failing minor
 ///                 if *info was 0
+/// note_failure    *info := first_row + order of the first minor whose L_ii is not finite and
+///                 positive, if there is one and *info was 0
 /// invert_diagonal_blocks  X(0 .. w, b .. b + w) := inverse of L's diagonal block at b, for b = 0, s,
 ///                 2 s, ..., w = min(s, L.cols - b); zeros above its diagonal. s is 64 times a power
 ///                 of 2, or at least L.cols
@@ -79,6 +81,7 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typ
   B::trsm(queue, side, op, a, c);
 
   B::potrf(queue, c, first_row, info);
+  B::note_failure(queue, a, first_row, info);
   B::invert_diagonal_blocks(queue, a, first_row, c);
   B::add_logdet(queue, a, sum);
 

@@ -377,6 +377,33 @@ TYPED_TEST(BackendOf, PotrfTellsTheFirstMinorThatIsNotPositiveDefinite) {
   }
 }
 
+TYPED_TEST(BackendOf, NotesTheFirstDiagonalEntryOfNoFactor) {
+  using T = typename TypeParam::type;
+  using Backend = typename TestFixture::Ops;
+  constexpr index_t n = 300, first_row = 100;
+  Matrix<TypeParam> L(n, n);
+  const auto info_of = [&](std::int32_t before) {
+    Cell<typename TypeParam::Kind, std::int32_t> info(before);
+    Backend::template note_failure<T>(this->queue(), L.view(), first_row, info.get());
+    this->queue().synchronize();
+    return *info;
+  };
+  for (index_t j = 0; j < n; ++j) {
+    for (index_t i = 0; i < n; ++i) L(i, j) = i == j ? T(2) : T(-1);
+  }
+  EXPECT_EQ(info_of(0), 0);
+  EXPECT_EQ(info_of(5), 5);
+  L(n - 1, n - 1) = T(-1);
+  const T infinity(std::numeric_limits<real_t<T>>::infinity());
+  for (const index_t at : {n - 1, index_t{70}, index_t{7}, index_t{0}}) {
+    for (const T diagonal : {T(0), T(-1), this->nan(), infinity, -infinity}) {
+      L(at, at) = diagonal;
+      EXPECT_EQ(info_of(0), first_row + at + 1) << "diagonal " << diagonal;
+      EXPECT_EQ(info_of(5), 5) << "an earlier failure stays";
+    }
+  }
+}
+
 TYPED_TEST(BackendOf, PotrfNoticesANanBelowTheDiagonal) {
   using T = typename TypeParam::type;
   using Backend = typename TestFixture::Ops;

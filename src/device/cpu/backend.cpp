@@ -33,6 +33,16 @@ bool row_times_matrix(Op op_b, T alpha, MatrixView<const T> a, MatrixView<const 
   return true;
 }
 
+/// The order of the first minor of L whose diagonal entry is not finite and positive, or 0.
+template <Scalar T>
+index_t first_bad_diagonal(MatrixView<const T> L) {
+  for (index_t i = 0; i < L.cols; ++i) {
+    const real_t<T> diagonal = real_part(L(i, i));
+    if (!(std::isfinite(diagonal) && diagonal > 0)) return i + 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 template <class T>
@@ -189,13 +199,21 @@ void Backend::potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32
     blas<T>().potrf(&lower, &a.cols, A.data, &a.ld, &failed);
     // Not every potrf notices a NaN: the factor's diagonal must be finite and positive.
     const index_t good = failed > 0 ? failed - 1 : A.cols;
-    for (index_t i = 0; i < good; ++i) {
-      const real_t<T> diagonal = real_part(A(i, i));
-      if (std::isfinite(diagonal) && diagonal > 0) continue;
-      failed = narrow(i + 1);
-      break;
-    }
-    if (failed > 0 && *info == 0) *info = static_cast<std::int32_t>(first_row + failed);
+    const index_t bad = first_bad_diagonal(MatrixView<const T>(A).column_range(0, good));
+    const index_t order = bad > 0 ? bad : failed;
+    if (order > 0 && *info == 0) *info = static_cast<std::int32_t>(first_row + order);
+  });
+}
+
+template <class T>
+void Backend::note_failure(Queue& queue, MatrixView<const T> L, index_t first_row,
+                           std::int32_t* info) {
+  if (L.empty()) return;
+  queue.enqueue([=] {
+    declare_write(info, 1);
+    for (index_t i = 0; i < L.cols; ++i) declare_read(&L(i, i), 1);
+    const index_t bad = first_bad_diagonal(L);
+    if (bad > 0 && *info == 0) *info = static_cast<std::int32_t>(first_row + bad);
   });
 }
 
@@ -292,6 +310,7 @@ void Backend::upload(Queue& queue, std::vector<X> host, X* dst) {
   template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>, real_t<T>); \
   template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);              \
   template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                    \
+  template void Backend::note_failure(Queue&, MatrixView<const T>, index_t, std::int32_t*);       \
   template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,             \
                                                 MatrixView<T>);                                   \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);

@@ -220,6 +220,15 @@ void Backend::potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32
 }
 
 template <class T>
+void Backend::note_failure(Queue& queue, MatrixView<const T> L, index_t first_row,
+                           std::int32_t* info) {
+  if (L.empty()) return;
+  Lane& lane = queue.lane();
+  JAXMG_CUDA(cudaMemsetAsync(lane.solver_info, 0, sizeof *lane.solver_info, lane.stream));
+  launch_note_failure<T>(lane.stream, L, lane.solver_info, first_row, info);
+}
+
+template <class T>
 void Backend::invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_t width,
                                      MatrixView<T> X) {
   if (L.cols == 0) return;
@@ -292,6 +301,7 @@ void Backend::upload(Queue& queue, std::vector<X> host, X* dst) {
   template void Backend::trapezoid_update(Queue&, MatrixView<const T>, MatrixView<T>, real_t<T>); \
   template void Backend::trsm(Queue&, Side, Op, MatrixView<const T>, MatrixView<T>);              \
   template void Backend::potrf(Queue&, MatrixView<T>, index_t, std::int32_t*);                    \
+  template void Backend::note_failure(Queue&, MatrixView<const T>, index_t, std::int32_t*);       \
   template void Backend::invert_diagonal_blocks(Queue&, MatrixView<const T>, index_t,             \
                                                 MatrixView<T>);                                   \
   template void Backend::add_logdet(Queue&, MatrixView<const T>, double*);

@@ -43,6 +43,9 @@ struct Backend {
   template <class T>
   static void potrf(Queue& queue, MatrixView<T> A, index_t first_row, std::int32_t* info);
   template <class T>
+  static void note_failure(Queue& queue, MatrixView<const T> L, index_t first_row,
+                           std::int32_t* info);
+  template <class T>
   static void invert_diagonal_blocks(Queue& queue, MatrixView<const T> L, index_t width,
                                      MatrixView<T> X);
   template <class T>

@@ -2,26 +2,11 @@
 
 #include <string>
 
-#include "device/cuda/check.hpp"
+#include "device/cuda/current_device.hpp"
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::cuda {
 namespace {
-
-/// Makes a GPU the calling thread's current one while it lives.
-class CurrentDevice {
- public:
-  explicit CurrentDevice(int ordinal) {
-    JAXMG_CUDA(cudaGetDevice(&before_));
-    JAXMG_CUDA(cudaSetDevice(ordinal));
-  }
-  ~CurrentDevice() { cudaSetDevice(before_); }
-  CurrentDevice(const CurrentDevice&) = delete;
-  CurrentDevice& operator=(const CurrentDevice&) = delete;
-
- private:
-  int before_ = 0;
-};
 
 /// Waits for the GPU. May run at exit, when the driver is gone, or after the GPU was lost: then
 /// there is nothing to free and nobody to tell.
