@@ -15,6 +15,7 @@ file(
     CONFIGURE_DEPENDS
     ${jaxmg_cuda_dir}/*.cpp
     ${jaxmg_cuda_dir}/kernels/*.cpp
+    ${PROJECT_SOURCE_DIR}/src/engines/cusolvermg/*.cpp
 )
 # Every file of kernels, and all that they may include.
 file(GLOB jaxmg_kernel_files CONFIGURE_DEPENDS ${jaxmg_cuda_dir}/kernels/*.cu)

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "api/factor_program.hpp"
-#include "api/potri_program.hpp"
+#include "api/team_solver_program.hpp"
 #include "api/syevd_plan.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
@@ -53,18 +53,19 @@ void jaxmg_inject_fault(std::int32_t rank) { jaxmg::ffi::inject_fault(rank); }
 void jaxmg_set_job(void (*ask)(jaxmg::ffi::JobAnswer*)) { jaxmg::ffi::set_job(ask); }
 
 /// Bytes of workspace a rank of potrs needs; -1 if the sizes make no sense. `platform` as in
-/// jaxmg::Platform, `dtype` as in jaxmg::DType; `tile` 0: chosen by the library.
+/// jaxmg::Platform, `dtype` as in jaxmg::DType, `engine` as in jaxmg::Engine; `tile` 0: chosen by
+/// the library.
 std::int64_t jaxmg_potrs_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
                                    std::int64_t order, std::int32_t ranks, std::int64_t tile,
-                                   std::int64_t rhs, std::int32_t in_place) {
+                                   std::int64_t rhs, std::int32_t in_place, std::int32_t engine) {
   return told([&] {
     const auto on = static_cast<jaxmg::Platform>(platform);
     const auto of = static_cast<jaxmg::DType>(dtype);
-    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, rhs, in_place != 0};
+    jaxmg::CholeskyProblem problem{columns, order, ranks, tile, rhs, in_place != 0};
+    problem.engine = static_cast<jaxmg::Engine>(engine);
     jaxmg::validate(problem);
     return jaxmg::visit(of, [&]<class T>() {
-      return jaxmg::CholeskyWorkspace<T>::bytes(jaxmg::planned(problem, on, of),
-                                                jaxmg::traits_of(on));
+      return jaxmg::potrs_workspace_bytes<T>(jaxmg::planned(problem, on, of), jaxmg::traits_of(on));
     });
   });
 }
@@ -118,14 +119,16 @@ std::int64_t jaxmg_cho_solve_workspace(std::int32_t platform, std::int32_t dtype
 /// Bytes of workspace a rank of potri needs.
 std::int64_t jaxmg_potri_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
                                    std::int64_t order, std::int32_t ranks, std::int64_t tile,
-                                   std::int32_t in_place) {
+                                   std::int32_t in_place, std::int32_t engine) {
   return told([&] {
     const auto on = static_cast<jaxmg::Platform>(platform);
     const auto of = static_cast<jaxmg::DType>(dtype);
-    const jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, in_place != 0};
+    jaxmg::CholeskyProblem problem{columns, order, ranks, tile, 0, in_place != 0};
+    problem.engine = static_cast<jaxmg::Engine>(engine);
     jaxmg::validate(problem);
     return jaxmg::visit(of, [&]<class T>() {
-      return jaxmg::PotriWorkspace<T>::bytes(jaxmg::planned(problem, on, of), jaxmg::traits_of(on));
+      return jaxmg::potri_workspace_bytes<T>(jaxmg::planned_inverse(problem, on, of),
+                                             jaxmg::traits_of(on));
     });
   });
 }

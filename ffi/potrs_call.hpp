@@ -1,7 +1,7 @@
 // What the handlers of potrs share on all platforms: decoding and validating.
 #pragma once
 
-#include "api/potrs_program.hpp"
+#include "api/team_solver_program.hpp"
 #include "cholesky_call.hpp"
 
 namespace jaxmg::ffi {
@@ -18,23 +18,26 @@ struct PotrsBuffers {
   xf::AnyBuffer work;  ///< A's storage, if A is factored in place; else empty
 };
 
-/// A call of potrs.
+/// A call of potrs. `seat` is for engines other than jaxmg's.
 class PotrsCall {
  public:
   PotrsCall(Platform platform, int ranks, const CallAttributes& attributes,
-            const PotrsBuffers& buffers)
+            const PotrsBuffers& buffers, std::shared_ptr<TeamSolverSeat> seat = nullptr)
       : platform_(platform),
         buffers_(buffers),
-        problem_(
-            planned(decode_problem("a", buffers.a, ranks, attributes, right_hand_sides(buffers.b),
-                                   attributes.integer("in_place") != 0),
-                    platform, dtype())) {}
+        problem_(planned(with_engine_of(decode_problem("a", buffers.a, ranks, attributes,
+                                                       right_hand_sides(buffers.b),
+                                                       attributes.integer("in_place") != 0),
+                                        attributes),
+                         platform, dtype())),
+        seat_(std::move(seat)) {}
 
   DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
-    return describe("potrs", dtype(), problem_.order, problem_.columns, problem_.tile) + ", " +
-           std::to_string(problem_.rhs) + " right-hand sides";
+    return describe("potrs", dtype(), problem_.order, problem_.columns, problem_.tile,
+                    problem_.engine) +
+           ", " + std::to_string(problem_.rhs) + " right-hand sides";
   }
 
   std::vector<xf::AnyBuffer> outputs() const {
@@ -50,7 +53,7 @@ class PotrsCall {
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
     const auto workspace = workspace_of(
-        io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
+        io.workspace, potrs_workspace_bytes<T>(problem_, traits_of(platform_)), platform_);
 
     const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
     const PotrsOperands<T> operands{matrix_of<T>(matrix),
@@ -59,8 +62,8 @@ class PotrsCall {
                                     static_cast<real_t<T>*>(io.logdet.untyped_data()),
                                     static_cast<std::int32_t*>(io.info.untyped_data()),
                                     workspace.get()};
-    return [problem = problem_, operands, workspace](Rank<B>& rank) {
-      potrs_program<B, T>(rank, problem, operands);
+    return [problem = problem_, operands, workspace, seat = seat_](Rank<B>& rank) {
+      run_potrs<B, T>(rank, problem, operands, seat.get());
     };
   }
 
@@ -68,6 +71,7 @@ class PotrsCall {
   Platform platform_;
   PotrsBuffers buffers_;
   CholeskyProblem problem_;
+  std::shared_ptr<TeamSolverSeat> seat_;
 };
 
 }  // namespace jaxmg::ffi

@@ -22,12 +22,13 @@ PRIVATE_JAX = re.compile(r"^\s*(?:from|import)\s+(?:jax\._src|jaxlib\._)|\bjax\.
 # These stand above every device and every framework.
 CONTRACTS = "src/device/contract"
 ARITHMETIC = ("src/device/secular.hpp", "src/device/sturm.hpp")
-PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, *ARITHMETIC)
+TEAM_SOLVER = "src/engines/team_solver.hpp"
+PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, TEAM_SOLVER, *ARITHMETIC)
 # Which of the project's own headers they may include.
 MAY_INCLUDE = {
     "src/distribution/": ("jaxmg/", "distribution/"),
     CONTRACTS: ("jaxmg/", "distribution/", "device/contract", "device/secular.hpp"),
-    **dict.fromkeys(ARITHMETIC, ("jaxmg/",)),
+    **dict.fromkeys((TEAM_SOLVER, *ARITHMETIC), ("jaxmg/",)),
     "src/algorithms/": ("jaxmg/", "distribution/", "device/contract", "team/", "algorithms/"),
 }
 XLA_FOLDER = "ffi/"

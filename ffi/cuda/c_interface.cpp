@@ -1,9 +1,25 @@
-// What Python calls by ctypes: hooks for tests.
+// What Python calls by ctypes: whether cuSOLVERMg is there, and hooks for tests.
+#include <exception>
+#include <string>
+
 #include "cuda/fault.hpp"
 #include "cuda/seat.hpp"
 #include "device/cuda/chaos.hpp"
+#include "engines/cusolvermg/library.hpp"
 
 extern "C" {
+
+/// Null, or why cuSOLVERMg cannot be loaded, until this thread's next call.
+const char* jaxmg_load_cusolvermg() {
+  thread_local std::string reason;
+  try {
+    jaxmg::cusolvermg::library();
+    return nullptr;
+  } catch (const std::exception& error) {
+    reason = error.what();
+    return reason.c_str();
+  }
+}
 
 /// For tests: from now on each wait, record and copy of the GPUs' queues comes after a random delay
 /// of up to `max_delay_us`. Seed 0 switches it off.

@@ -9,6 +9,7 @@
 #include "cuda/fault.hpp"
 #include "cuda/meet.hpp"
 #include "cuda/seat.hpp"
+#include "engines/cusolvermg/solver.hpp"
 
 namespace jaxmg::ffi {
 
@@ -61,6 +62,29 @@ auto bind() {
                                              .Ctx<xf::DeviceOrdinal>()
                                              .Ctx<xf::RunId>()
                                              .Attrs<CallAttributes>());
+}
+
+/// The same for a routine that several engines have; see team_solver_seat().
+template <std::size_t operands, std::size_t results>
+auto bind_with_scratch() {
+  return bind_buffers<operands, results>(xf::Ffi::Bind()
+                                             .Ctx<xf::PlatformStream<cudaStream_t>>()
+                                             .Ctx<xf::DeviceOrdinal>()
+                                             .Ctx<xf::RunId>()
+                                             .Ctx<xf::ScratchAllocator>()
+                                             .Attrs<CallAttributes>());
+}
+
+/// This rank's part in calls of cuSOLVERMg, whose scratch comes from JAX's pool. `pool` must live
+/// as long as the call.
+inline std::shared_ptr<TeamSolverSeat> team_solver_seat(int device, xf::ScratchAllocator& pool) {
+  const auto allocate = [device, &pool](std::size_t bytes) {
+    if (const auto memory = pool.Allocate(bytes)) return *memory;
+    throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes on GPU " +
+                      std::to_string(device) + " from JAX's pool, for cuSOLVERMg's workspace");
+  };
+  return std::make_shared<TeamSolverSeat>(
+      TeamSolverSeat{device, allocate, cusolvermg::make_solver, 0});
 }
 
 }  // namespace jaxmg::ffi

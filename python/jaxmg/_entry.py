@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from . import _compat
+from . import _compat, _library
 from ._arguments import as_array, check_order, check_square, check_tile, describe
-from ._layout import Layout, place, resolve
+from ._layout import AnyMesh, Layout, place, platforms_of, resolve
 
 #: What status is when A is not positive definite, as in the published library.
 NOT_POSITIVE_DEFINITE = 7
@@ -74,6 +76,31 @@ def global_matrix(
     layout = resolve(routine, a, mesh, in_specs, matrix_specs)
     spec = layout.rows if a.shape[0] % layout.ranks == 0 else P()
     return Matrix(place(a, layout.mesh, spec), order, tile, layout)
+
+
+def find_engine(routine: str, engine: str | None, mesh: AnyMesh | None) -> str:
+    """`engine`, or what JAXMG_ENGINE says, or "jaxmg", if the mesh's devices can run it.
+
+    The mesh may be an abstract one, or unknown: then the call itself tells if they cannot.
+    """
+    variable = os.environ.get("JAXMG_ENGINE") or None
+    name = engine if engine is not None else variable or "jaxmg"
+    said = "engine" if engine is not None or variable is None else "JAXMG_ENGINE"
+    if name not in _library.ENGINES:
+        raise ValueError(
+            f"{routine}: {said}: expected {' or '.join(map(repr, _library.ENGINES))}, got "
+            f"{name!r}; leave it out for jaxmg's own"
+        )
+    if name == "jaxmg":
+        return name
+    if isinstance(mesh, Mesh) and "cpu" in platforms_of(mesh):
+        raise ValueError(
+            f"{routine}: {said}: expected 'jaxmg' on CPU devices, got {name!r}, which runs on "
+            "NVIDIA GPUs only; leave it out"
+        )
+    if (problem := _library.cusolvermg_problem()) is not None:
+        raise RuntimeError(f"{routine}: {said}: {name!r} cannot be used: {problem}")
+    return name
 
 
 def refuse_local_blocks(routine: str, instead: str) -> None:

@@ -182,7 +182,7 @@ def resolve(
 def _check_devices(routine: str, mesh: AnyMesh) -> None:
     """Raises RuntimeError if the mesh's devices are known and there is no engine for them."""
     if isinstance(mesh, Mesh):
-        for platform in _platforms(mesh):
+        for platform in platforms_of(mesh):
             _library.check_platform(routine, platform)
         if _platforms(mesh) != ["cpu"] and _processes(mesh) > 1:
             raise RuntimeError(
@@ -193,7 +193,8 @@ def _check_devices(routine: str, mesh: AnyMesh) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _platforms(mesh: Mesh) -> list[str]:
+def platforms_of(mesh: Mesh) -> list[str]:
+    """The platforms of its devices."""
     return sorted({device.platform for device in mesh.devices.flat})
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from . import _compat
 
 _PLATFORMS = {"cpu": 0, "cuda": 1, "cpu_processes": 2}
+#: Whose algorithms a call runs; see `_entry.find_engine`.
+ENGINES = {"jaxmg": 0, "cusolvermg": 1}
 _DTYPES = {"float32": 0, "float64": 1, "complex64": 2, "complex128": 3}
 
 _TARGETS = (
@@ -47,12 +49,12 @@ def _load() -> ctypes.CDLL:
     library.jaxmg_last_error.restype = ctypes.c_char_p
     for name, arguments in {
         "jaxmg_blas_entries": "",
-        "jaxmg_potrs_workspace": "iiqqiqqi",
+        "jaxmg_potrs_workspace": "iiqqiqqii",
         "jaxmg_factor_tile": "iiqqiq",
         "jaxmg_cho_factor_workspace": "iiqqiqi",
         "jaxmg_cho_solve_workspace": "iiqqiqqii",
         "jaxmg_cho_inverse_workspace": "iiqqiq",
-        "jaxmg_potri_workspace": "iiqqiqi",
+        "jaxmg_potri_workspace": "iiqqiqii",
         "jaxmg_syevd_workspace": "iiqqiqii",
     }.items():
         function = getattr(library, name)
@@ -165,6 +167,16 @@ def cuda_library() -> ctypes.CDLL | None:
     return None if isinstance(cuda, str) else cuda
 
 
+def cusolvermg_problem() -> str | None:
+    """Why the engine "cusolvermg" cannot be used by this process, or None. Loads its library."""
+    cuda = _cuda()
+    if isinstance(cuda, str):
+        return f"it runs in jaxmg's CUDA engine, which cannot be used: {cuda}"
+    cuda.jaxmg_load_cusolvermg.restype = ctypes.c_char_p
+    reason = cuda.jaxmg_load_cusolvermg()
+    return None if reason is None else reason.decode()
+
+
 def engines() -> dict[str, str]:
     """What this installation can run on, or why it cannot."""
     cuda = _cuda()
@@ -256,9 +268,9 @@ class Sizes(NamedTuple):
         return _checked(function_of_sizes(*codes, *sizes, *map(int, further)))
 
 
-def potrs_workspace(sizes: Sizes, rhs: int, in_place: bool) -> int:
+def potrs_workspace(sizes: Sizes, rhs: int, in_place: bool, engine: str = "jaxmg") -> int:
     """Bytes of workspace that one device needs in a call of potrs."""
-    return sizes.ask("jaxmg_potrs_workspace", rhs, in_place)
+    return sizes.ask("jaxmg_potrs_workspace", rhs, in_place, ENGINES[engine])
 
 
 def factor_tile(sizes: Sizes) -> int:
@@ -281,9 +293,9 @@ def cho_inverse_workspace(sizes: Sizes) -> int:
     return sizes.ask("jaxmg_cho_inverse_workspace")
 
 
-def potri_workspace(sizes: Sizes, in_place: bool) -> int:
+def potri_workspace(sizes: Sizes, in_place: bool, engine: str = "jaxmg") -> int:
     """Bytes of workspace that one device needs in a call of potri."""
-    return sizes.ask("jaxmg_potri_workspace", in_place)
+    return sizes.ask("jaxmg_potri_workspace", in_place, ENGINES[engine])
 
 
 def syevd_workspace(sizes: Sizes, vectors: bool, in_place: bool) -> int:

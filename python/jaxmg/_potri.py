@@ -18,6 +18,7 @@ from ._derivatives import in_sequence, inverse_tangent, without_derivatives
 from ._entry import (
     Scalars,
     compiled,
+    find_engine,
     global_matrix,
     local_block,
     refuse_axis_name,
@@ -34,6 +35,7 @@ class Options(NamedTuple):
     order: int
     tile: int | None
     in_place: bool
+    engine: str
 
 
 class Outcome(NamedTuple):
@@ -57,7 +59,11 @@ def _potri_on(
     dtype = np.dtype(a.dtype)
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, ranks, tile)
-    workspace = _library.potri_workspace(sizes, options.in_place)
+    # On CPUs another engine's call fails when it runs: it may be a branch that is never taken.
+    has_engine = options.engine == "jaxmg" or platform == "cuda"
+    workspace = (
+        _library.potri_workspace(sizes, options.in_place, options.engine) if has_engine else 0
+    )
     results = jax.ffi.ffi_call(
         "jaxmg_potri",
         (
@@ -75,6 +81,7 @@ def _potri_on(
         order=np.int64(options.order),
         tile=np.int64(tile),
         in_place=np.int64(options.in_place),
+        engine=np.int64(_library.ENGINES[options.engine]),
     )
     return Outcome(*results[:3])
 
@@ -134,6 +141,7 @@ def potri(
     n: int | None = None,
     return_logdet: bool = False,
     return_info: bool = False,
+    engine: str | None = None,
 ) -> Any:
     """The inverse of a Hermitian positive definite A that is spread over devices.
 
@@ -157,6 +165,8 @@ def potri(
       n: true order of A in padded storage; the inverse is zero beyond it.
       return_logdet: also return log det A, a scalar of A's real dtype.
       return_info: also return info.
+      engine: as in `potrs`. ``"cusolvermg"`` takes `T_A` up to 1023, and 512 or less if it is left
+        out: with wider tiles its inverses are wrong.
 
     Returns:
       ``inv[, logdet][, status][, info]``: ``inv``, both triangles, with A's shape, its rows sharded
@@ -183,7 +193,10 @@ def potri(
     matrix = global_matrix("potri", a, T_A, mesh, in_specs, matrix_specs, n)
     a, layout = matrix.a, matrix.layout
     # Padded storage is ours: it need not be copied once more.
-    options = Options(matrix.order, matrix.tile, donate or not matrix.is_divided)
+    in_place = donate or not matrix.is_divided
+    options = Options(
+        matrix.order, matrix.tile, in_place, find_engine("potri", engine, layout.mesh)
+    )
     donate = donate and not _compat.is_traced(a)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
         inverse, scalars = compiled(_potri, donate, layout=layout, options=options)(a)
@@ -197,6 +210,7 @@ def potri_shardmap_ctx(
     *,
     axis_name: str | tuple[str, ...] | None = None,
     n: int | None = None,
+    engine: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """`potri` on the local blocks of a caller's ``shard_map``.
 
@@ -204,7 +218,7 @@ def potri_shardmap_ctx(
 
     Args:
       a: ``(N / P, N)``, the rows of A that this device holds.
-      T_A, n: as in `potri`.
+      T_A, n, engine: as in `potri`.
       pad: taken for compatibility.
       axis_name: as in `potrs_shardmap_ctx`.
 
@@ -235,7 +249,9 @@ def potri_shardmap_ctx(
             "potri(a, T_A, mesh, in_specs) on global arrays"
         )
     block = local_block(routine, a, T_A, axis_name, n)
-    options = Options(block.order, block.tile, in_place=False)
+    options = Options(
+        block.order, block.tile, in_place=False, engine=find_engine(routine, engine, mesh=None)
+    )
     call = functools.partial(
         _potri_local, axes=block.axes, group_axes=block.group_axes, options=options
     )

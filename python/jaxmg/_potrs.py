@@ -19,6 +19,7 @@ from ._derivatives import more_columns, without_derivatives
 from ._entry import (
     Scalars,
     compiled,
+    find_engine,
     global_matrix,
     local_block,
     refuse_axis_name,
@@ -37,6 +38,7 @@ class Options(NamedTuple):
     x_by_rows: bool = False
     with_logdet: bool = True
     with_work: bool = False
+    engine: str = "jaxmg"
 
 
 class Outcome(NamedTuple):
@@ -83,7 +85,11 @@ def _potrs_on(
     rhs = 1 if b.ndim == 1 else b.shape[1]
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
-    workspace = _library.potrs_workspace(sizes, rhs, options.in_place)
+    # On CPUs another engine's call fails when it runs: it may be a branch that is never taken.
+    has_engine = options.engine == "jaxmg" or platform == "cuda"
+    workspace = (
+        _library.potrs_workspace(sizes, rhs, options.in_place, options.engine) if has_engine else 0
+    )
     real = np.finfo(dtype).dtype
     x, logdet, info, _, work = jax.ffi.ffi_call(
         "jaxmg_potrs",
@@ -104,6 +110,7 @@ def _potrs_on(
         order=np.int64(options.order),
         tile=np.int64(tile),
         in_place=np.int64(options.in_place),
+        engine=np.int64(_library.ENGINES[options.engine]),
     )
     return Outcome(x, logdet, info, work)
 
@@ -203,6 +210,7 @@ def potrs(
     donate: bool = False,
     n: int | None = None,
     return_info: bool = False,
+    engine: str | None = None,
 ) -> Any:
     r"""Solves :math:`A x = b` for a Hermitian positive definite A that is spread over devices.
 
@@ -238,6 +246,11 @@ def potrs(
         transformation the outermost ``jit`` is what donates.
       n: the true order, if `a` is padded storage. Rows and columns from `n` on are never read.
       return_info: also return the info.
+      engine: ``"jaxmg"``, or ``"cusolvermg"`` for NVIDIA's library, the published system's: all
+        GPUs of the mesh are driven by one thread, the call returns when they are done, `T_A` is
+        2048 or less if left out, and right-hand sides are solved on one GPU. If left out:
+        ``JAXMG_ENGINE``, read when the call is traced, else ``"jaxmg"``. Where derivatives are
+        asked for, jaxmg's own computes the solution too.
 
     Returns:
       ``x[, logdet][, status][, info]``. ``x`` has the shape of `b`. It is sharded by rows where `b`
@@ -249,6 +262,7 @@ def potrs(
 
     Raises:
       TypeError, ValueError: an argument is wrong; raised before any work on devices.
+      RuntimeError: there is no library for the devices, or for `engine`; likewise.
       jax.errors.JaxRuntimeError: a device failed or did not come to the call within
         ``JAXMG_TIMEOUT`` seconds; the next call works.
 
@@ -275,6 +289,7 @@ def potrs(
         in_specs,
         matrix_specs,
         n,
+        engine,
         in_place=donate,
         with_logdet=return_logdet,
         with_work=False,
@@ -291,6 +306,7 @@ def _call(
     in_specs: Any,
     matrix_specs: Any,
     n: Any,
+    engine: str | None,
     *,
     in_place: bool,
     with_logdet: bool,
@@ -311,6 +327,7 @@ def _call(
         is_by_rows(b, layout),
         with_logdet,
         with_work or donate,
+        find_engine(routine, engine, layout.mesh),
     )
     b = place(b, layout.mesh, P())
     with _compat.foreign_context_left(layout.mesh, traced):
@@ -329,6 +346,7 @@ def potrs_jit_ctx(
     return_logdet: bool = False,
     pad: bool = True,
     n: int | None = None,
+    engine: str | None = None,
 ) -> tuple[jax.Array, ...]:
     """`potrs` for callers who manage A's storage themselves (the 1.x calling convention).
 
@@ -336,7 +354,7 @@ def potrs_jit_ctx(
     else in a copy.
 
     Args:
-      a, b, T_A, mesh, in_specs, matrix_specs, pad, n: as in `potrs`.
+      a, b, T_A, mesh, in_specs, matrix_specs, pad, n, engine: as in `potrs`.
       return_logdet: also return the log-determinant.
 
     Returns:
@@ -366,6 +384,7 @@ def potrs_jit_ctx(
         in_specs,
         matrix_specs,
         n,
+        engine,
         in_place=True,
         with_logdet=return_logdet,
         with_work=True,
@@ -388,6 +407,7 @@ def potrs_shardmap_ctx(
     in_specs: P | tuple[P, ...] | list[P] | None = None,
     matrix_specs: P | tuple[P, ...] | list[P] | None = None,
     n: int | None = None,
+    engine: str | None = None,
 ) -> tuple[jax.Array, ...]:
     """`potrs` on the local blocks of a caller's ``shard_map``.
 
@@ -397,7 +417,7 @@ def potrs_shardmap_ctx(
     Args:
       a: ``(N / P, N)``, the rows of A that this device holds.
       b: ``(N,)`` or ``(N, k)``, all of it on every device.
-      T_A, n: as in `potrs`.
+      T_A, n, engine: as in `potrs`.
       return_logdet: also return the log-determinant.
       pad: taken for compatibility.
       axis_name: the mesh axis, or axes, that A's rows are sharded over; needed only if more than
@@ -440,11 +460,12 @@ def potrs_shardmap_ctx(
             in_specs=in_specs,
             return_logdet=bool(return_logdet),
             n=n,
+            engine=engine,
         )
     block = local_block(routine, a, T_A, axis_name, n)
     b = as_array(routine, "b", b)
     check_right_hand_side(routine, block.a, b, {block.order, block.a.shape[1]})
-    options = Options(block.order, block.tile)
+    options = Options(block.order, block.tile, engine=find_engine(routine, engine, mesh=None))
     call = functools.partial(
         _potrs_local, axes=block.axes, group_axes=block.group_axes, options=options
     )

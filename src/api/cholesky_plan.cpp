@@ -1,6 +1,7 @@
 #include "api/cholesky_plan.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace jaxmg {
 
@@ -20,6 +21,40 @@ index_t default_tile(const CholeskyProblem& problem, Platform platform, DType dt
   return even_tile(local, std::max<index_t>(1, std::min(local, widest)));
 }
 
+/// With tiles of 1024, 2048 and 4096 its inverses had relative errors of 1e-6 to 1e-3:
+/// docs/performance.md.
+constexpr index_t wrong_inverse_tile = 1024;
+
+/// The widest tile up to `widest` that cuts a rank's columns evenly, so that A's own storage will
+/// do; `widest` itself if those that do are less than half as wide.
+index_t dividing_tile(index_t local_columns, index_t widest) {
+  if (local_columns <= widest) return local_columns;
+  for (index_t tile = widest; 2 * tile > widest; --tile) {
+    if (local_columns % tile == 0) return tile;
+  }
+  return widest;
+}
+
+CholeskyProblem planned_for_cusolvermg(const CholeskyProblem& problem, Platform platform,
+                                       index_t widest) {
+  if (platform != Platform::cuda) {
+    throw InvalidArgument(
+        "engine: cusolvermg is NVIDIA's library for its GPUs, got CPU devices; leave engine out, "
+        "or "
+        "pass engine=\"jaxmg\" (is JAXMG_ENGINE set?)");
+  }
+  CholeskyProblem plan = problem;
+  const index_t local = plan.columns / plan.ranks;
+  if (plan.tile == 0) plan.tile = dividing_tile(local, widest);
+  plan.tile = std::max<index_t>(1, std::min(plan.tile, local));
+  constexpr index_t largest = std::numeric_limits<int>::max();
+  if (plan.order > largest || plan.rhs > largest) {
+    throw InvalidArgument("a: cuSOLVERMg takes orders up to 2^31 - 1, got " +
+                          std::to_string(std::max(plan.order, plan.rhs)));
+  }
+  return plan;
+}
+
 }  // namespace
 
 void validate(const CholeskyProblem& problem) {
@@ -30,16 +65,32 @@ void validate(const CholeskyProblem& problem) {
   if (problem.tile < 0) {
     throw InvalidArgument("tile: expected 0 or more, got " + std::to_string(problem.tile));
   }
+  if (problem.engine != Engine::jaxmg && problem.engine != Engine::cusolvermg) {
+    throw InvalidArgument("engine: expected 0 or 1, got " +
+                          std::to_string(static_cast<int>(problem.engine)));
+  }
   BlockCyclic(problem.columns, problem.ranks, 1, problem.order);  // checks the rest
 }
 
 CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType dtype) {
+  if (problem.engine == Engine::cusolvermg) return planned_for_cusolvermg(problem, platform, 2048);
   CholeskyProblem plan = problem;
   if (plan.tile == 0) {
     plan.on_one_rank = plan.order <= largest_on_one_rank(platform);
     plan.tile = default_tile(plan, platform, dtype);
   }
   plan.tile = std::max<index_t>(1, std::min(plan.tile, plan.columns / plan.ranks));
+  return plan;
+}
+
+CholeskyProblem planned_inverse(const CholeskyProblem& problem, Platform platform, DType dtype) {
+  if (problem.engine == Engine::jaxmg) return planned(problem, platform, dtype);
+  const CholeskyProblem plan = planned_for_cusolvermg(problem, platform, wrong_inverse_tile / 2);
+  if (plan.tile >= wrong_inverse_tile) {
+    throw InvalidArgument("potri: T_A: cuSOLVERMg's inverses are wrong with tiles of " +
+                          std::to_string(wrong_inverse_tile) + " and more, got " +
+                          std::to_string(plan.tile) + "; leave T_A out, or pass engine=\"jaxmg\"");
+  }
   return plan;
 }
 

@@ -10,6 +10,14 @@ namespace jaxmg {
 /// `cpu_processes`: CPU ranks that are not all in one process.
 enum class Platform : std::int32_t { cpu = 0, cuda = 1, cpu_processes = 2 };
 
+/// Whose algorithms a call runs: this library's, or those of a library that is called once for all
+/// devices (see engines/team_solver.hpp).
+enum class Engine : std::int32_t { jaxmg = 0, cusolvermg = 1 };
+
+constexpr const char* to_string(Engine engine) {
+  return engine == Engine::jaxmg ? "jaxmg" : "cusolvermg";
+}
+
 /// What every rank of a call agrees on.
 struct CholeskyProblem {
   index_t columns;  ///< storage columns and rows, a multiple of the ranks
@@ -20,6 +28,7 @@ struct CholeskyProblem {
   bool in_place;             ///< A's own storage becomes the working matrix
   bool on_one_rank = false;  ///< so small that rank 0 alone is fastest
   bool kept = false;         ///< the working matrix and the tiles' inverses are results
+  Engine engine = Engine::jaxmg;
 
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
 };
@@ -28,8 +37,12 @@ struct CholeskyProblem {
 void validate(const CholeskyProblem& problem);
 
 /// `problem` with its tile: the given one, at most n_loc, or, if it is 0, one that was measured to
-/// be good. Only then may the whole job go to one rank: a given tile is honoured.
+/// be good. Only then may the whole job go to one rank: a given tile is honoured. Throws
+/// InvalidArgument if its engine is not one of the platform's.
 CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType dtype);
+
+/// The same for an inverse: cuSOLVERMg's are wrong from a tile of 1024 on, which is refused.
+CholeskyProblem planned_inverse(const CholeskyProblem& problem, Platform platform, DType dtype);
 
 /// Scalars that a call keeps in device memory, one set a rank.
 struct CholeskyScalars {

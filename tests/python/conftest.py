@@ -33,6 +33,13 @@ def dtype(request):
     return np.dtype(request.param)
 
 
+@pytest.fixture(params=["jaxmg"] if PLATFORM == "cpu" else ["jaxmg", "cusolvermg"])
+def engine(request, monkeypatch):
+    """Whose algorithms run in calls that do not say: those of each engine of the platform."""
+    monkeypatch.setenv("JAXMG_ENGINE", request.param)
+    return request.param
+
+
 @pytest.fixture(params=[AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 def axis_type(request):
     return request.param

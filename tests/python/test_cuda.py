@@ -341,6 +341,26 @@ def free_memory():
     return free
 
 
+def test_calls_by_cusolvermg_leave_nothing(mesh):
+    """Handles, descriptors and workspaces of calls that go well and of calls that fail."""
+
+    def run(count):
+        for i in range(count):
+            x = jaxmg.potrs(by_rows(A, mesh), everywhere(B, mesh), 64, mesh, engine="cusolvermg")
+            assert residual(A, x, B) < BOUND
+            _library.inject_cuda_fault(i % DEVICES, "error", 5)
+            with pytest.raises(jax.errors.JaxRuntimeError, match="cudaErrorUnknown"):
+                jax.block_until_ready(jaxmg.potri(by_rows(A, mesh), 64, mesh, engine="cusolvermg"))
+
+    run(5)
+    (threads, files, _), free = resources(), free_memory()
+    run(20)
+    threads_after, files_after, _ = resources()
+    assert threads_after <= threads + 2
+    assert files_after <= files + 2
+    assert all(after >= before - 2**26 for before, after in zip(free, free_memory(), strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ten_thousand_calls_leave_nothing(mesh):

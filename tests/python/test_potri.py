@@ -12,6 +12,8 @@ import jaxmg
 
 BOUND = 10
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def residual(a, x):
     """``||I - A X||_1 / (n eps ||A||_1 ||X||_1)``."""

@@ -13,6 +13,8 @@ import jaxmg
 
 BOUND = 10  # on the scaled residual
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def real_eps(dtype):
     return np.finfo(dtype).eps

@@ -1,0 +1,560 @@
+// Calls by a library that one rank calls for all: on CPU ranks by a stand-in that knows the layout
+// by its definition and works on one rank's thread, on GPUs by cuSOLVERMg. And its sizes and
+// faults.
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "api/team_solver_program.hpp"
+#include "jaxmg/error.hpp"
+#include "jaxmg/matrix.hpp"
+#include "kinds.hpp"
+#include "testing/host_matrix.hpp"
+#include "testing/matrices.hpp"
+#include "testing/reference_cholesky.hpp"
+#include "testing/residuals.hpp"
+#ifdef JAXMG_WITH_CUDA
+#include "engines/cusolvermg/library.hpp"
+#include "engines/cusolvermg/solver.hpp"
+#endif
+
+namespace {
+
+using jaxmg::CholeskyProblem;
+using jaxmg::conjugate;
+using jaxmg::Engine;
+using jaxmg::index_t;
+using jaxmg::InvalidArgument;
+using jaxmg::MatrixView;
+using jaxmg::real_t;
+using jaxmg::TeamMatrix;
+using jaxmg::TeamSolver;
+using jaxmg::TeamSolverSeat;
+using jaxmg::testing::Shared;
+using namespace jaxmg_testing;
+
+/// What a stand-in does besides solving.
+struct Behaviour {
+  std::function<void(const char* routine)> before = [](const char*) {};
+  std::int64_t told = 0;  ///< what potrf() returns, if not 0, whatever it finds
+};
+
+/// On host memory, by the textbook.
+template <jaxmg::Scalar T>
+class StandIn final : public TeamSolver {
+ public:
+  static constexpr std::size_t scratch = 40;
+
+  StandIn(const TeamMatrix& matrix, const Behaviour& behaviour)
+      : matrix_(matrix), behaviour_(behaviour) {
+    behaviour_.before("make");
+    EXPECT_EQ(matrix.dtype, jaxmg::dtype_of<T>());
+    for (std::size_t p = 0; p < matrix.devices.size(); ++p) {
+      EXPECT_EQ(matrix.devices[p], static_cast<int>(p));
+    }
+  }
+
+  std::size_t scratch_bytes() override { return scratch; }
+  void use_scratch(std::vector<void*> of_ranks) override {
+    EXPECT_EQ(of_ranks.size(), matrix_.devices.size());
+    for (void* const bytes : of_ranks) std::memset(bytes, 1, scratch);
+  }
+
+  std::int64_t potrf() override {
+    behaviour_.before("potrf");
+    L_ = HostMatrix<T>(matrix_.order, matrix_.order);
+    for_lower([this](index_t i, index_t j, T& stored) { L_(i, j) = stored; });
+    const std::int32_t info = reference_cholesky(L_);
+    for_lower([this](index_t i, index_t j, T& stored) { stored = L_(i, j); });
+    return behaviour_.told != 0 ? behaviour_.told : info;
+  }
+  void potrs() override {
+    behaviour_.before("potrs");
+    auto* const b = static_cast<T*>(matrix_.columns.front());
+    for (index_t k = 0; k < matrix_.rhs; ++k) solve(b + k * matrix_.order);
+  }
+  void potri() override {
+    behaviour_.before("potri");
+    HostMatrix<T> X(matrix_.order, matrix_.order);
+    for (index_t j = 0; j < matrix_.order; ++j) {
+      X(j, j) = T(1);
+      solve(&X(0, j));
+    }
+    for_lower([&X](index_t i, index_t j, T& stored) { stored = X(i, j); });
+  }
+
+ private:
+  /// f(i, j, entry) for i >= j, and NaN above.
+  template <class F>
+  void for_lower(const F& f) {
+    const auto ranks = static_cast<index_t>(matrix_.devices.size());
+    for (index_t j = 0; j < matrix_.order; ++j) {
+      const index_t k = j / matrix_.tile;
+      auto* const share = static_cast<T*>(matrix_.shares[static_cast<std::size_t>(k % ranks)]);
+      T* const column = share + (k / ranks * matrix_.tile + j % matrix_.tile) * matrix_.order;
+      for (index_t i = 0; i < j; ++i) column[i] = quiet_nan<T>();
+      for (index_t i = j; i < matrix_.order; ++i) f(i, j, column[i]);
+    }
+  }
+
+  void solve(T* x) const {
+    const index_t n = matrix_.order;
+    for (index_t j = 0; j < n; ++j) {
+      x[j] /= L_(j, j);
+      for (index_t i = j + 1; i < n; ++i) x[i] -= L_(i, j) * x[j];
+    }
+    for (index_t j = n - 1; j >= 0; --j) {
+      for (index_t i = j + 1; i < n; ++i) x[j] -= conjugate(L_(i, j)) * x[i];
+      x[j] /= L_(j, j);
+    }
+  }
+
+  TeamMatrix matrix_;
+  Behaviour behaviour_;
+  HostMatrix<T> L_;
+};
+
+/// The seats of a team of one kind, and the scratch that they have given.
+template <class Kind, jaxmg::Scalar T>
+class Seats {
+ public:
+  explicit Seats(int ranks, const Behaviour& behaviour = {})
+      : scratch_(static_cast<std::size_t>(ranks)) {
+    for (int p = 0; p < ranks; ++p) {
+      TeamSolverSeat seat;
+      seat.device = p;
+      seat.make_solver = [behaviour](const TeamMatrix& matrix) {
+        return std::make_unique<StandIn<T>>(matrix, behaviour);
+      };
+      seat.allocate = [this, p](std::size_t bytes) -> void* {
+        auto& mine = scratch_[static_cast<std::size_t>(p)];
+        mine = jaxmg::cpu::allocate<std::byte>(static_cast<index_t>(bytes));
+        return mine.get();
+      };
+#ifdef JAXMG_WITH_CUDA
+      if constexpr (std::is_same_v<Kind, jaxmg::testing::Cuda>) {
+        seat.device = p % jaxmg::cuda_device_count();
+        seat.make_solver = jaxmg::cusolvermg::make_solver;
+        seat.allocate = [this, p, device = seat.device](std::size_t bytes) -> void* {
+          auto& mine = scratch_[static_cast<std::size_t>(p)];
+          mine = jaxmg::cuda::allocate(device, bytes);
+          return mine.get();
+        };
+      }
+#endif
+      seats_.push_back(std::move(seat));
+    }
+  }
+  TeamSolverSeat& operator[](int p) { return seats_[static_cast<std::size_t>(p)]; }
+
+ private:
+  std::vector<TeamSolverSeat> seats_;
+  std::vector<std::shared_ptr<void>> scratch_;
+};
+
+struct Case {
+  int ranks;
+  index_t n;
+  index_t tile;
+  index_t rhs;  ///< 0: the inverse
+  bool in_place;
+  bool reads_peers_directly;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << "P = " << c.ranks << ", n = " << c.n << ", T = " << c.tile << ", " << c.rhs
+             << " rhs, in place " << c.in_place << ", direct " << c.reads_peers_directly;
+}
+
+template <jaxmg::Scalar T>
+CholeskyProblem problem_of(const Case& c, const jaxmg::DistributedMatrix<T>& matrix) {
+  CholeskyProblem problem{matrix.columns(), c.n, c.ranks, c.tile, c.rhs, c.in_place};
+  problem.engine = Engine::cusolvermg;
+  return jaxmg::planned(problem, jaxmg::Platform::cuda, jaxmg::dtype_of<T>());
+}
+
+template <jaxmg::Scalar T>
+struct Outcome {
+  std::vector<HostMatrix<T>> X;  ///< solutions of each rank, n x rhs; or one inverse
+  std::vector<std::int32_t> info;
+  std::vector<real_t<T>> logdet;
+};
+
+/// Per rank what a program needs besides its matrix.
+template <class Kind, jaxmg::Scalar T>
+struct Results {
+  explicit Results(int ranks)
+      : info(static_cast<std::size_t>(ranks), -1),
+        logdet(static_cast<std::size_t>(ranks)),
+        workspaces(static_cast<std::size_t>(ranks)) {}
+
+  /// Workspace that holds no number at first.
+  void* workspace(const CholeskyProblem& problem, int p) {
+    auto& mine = workspaces[static_cast<std::size_t>(p)];
+    mine.resize(jaxmg::TeamSolverWorkspace<T>::bytes(problem), std::byte{0xff});
+    return mine.data();
+  }
+
+  typename Kind::template Vector<std::int32_t> info;
+  typename Kind::template Vector<real_t<T>> logdet;
+  std::vector<typename Kind::template Vector<std::byte>> workspaces;
+};
+
+/// Solves M^T x = b by the program: M^T is JAX's A for storage M.
+template <class Kind, jaxmg::Scalar T>
+Outcome<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
+                 const Behaviour& behaviour = {}) {
+  using B = typename Kind::Backend;
+  const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
+  jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
+  distribute_lower(M, matrix);
+  const CholeskyProblem problem = problem_of(c, matrix);
+  HostMatrix<T> transposed(c.rhs, c.n);
+  for (index_t j = 0; j < c.n; ++j) {
+    for (index_t i = 0; i < c.rhs; ++i) transposed(i, j) = b(j, i);
+  }
+  Shared<Kind, T> rows(transposed);
+  std::vector<Shared<Kind, T>> X(static_cast<std::size_t>(c.ranks), Shared<Kind, T>(c.rhs, c.n));
+  Results<Kind, T> results(c.ranks);
+  Seats<Kind, T> seats(c.ranks, behaviour);
+  Kind::run(setting, [&](jaxmg::Rank<B>& rank) {
+    const int me = rank.index();
+    const auto p = static_cast<std::size_t>(me);
+    jaxmg::run_potrs<B, T>(rank, problem,
+                           {matrix.shard(me), rows.view(), X[p].view(), &results.logdet[p],
+                            &results.info[p], results.workspace(problem, me)},
+                           &seats[me]);
+  });
+  Outcome<T> out{{},
+                 {results.info.begin(), results.info.end()},
+                 {results.logdet.begin(), results.logdet.end()}};
+  for (const Shared<Kind, T>& shared : X) {
+    const HostMatrix<T> x = shared.host();
+    HostMatrix<T> columns(c.n, c.rhs);
+    for (index_t j = 0; j < c.n; ++j) {
+      for (index_t i = 0; i < c.rhs; ++i) columns(j, i) = x(i, j);
+    }
+    out.X.push_back(std::move(columns));
+  }
+  return out;
+}
+
+/// The inverse of M by the program, from storage of M's or into storage of its own.
+template <class Kind, jaxmg::Scalar T>
+Outcome<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behaviour = {}) {
+  using B = typename Kind::Backend;
+  const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
+  jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
+  jaxmg::DistributedMatrix<T> other(Kind::team(setting), c.n);
+  distribute_lower(M, matrix);
+  jaxmg::DistributedMatrix<T>& result = c.in_place ? matrix : other;
+  const CholeskyProblem problem = problem_of(c, matrix);
+  Results<Kind, T> results(c.ranks);
+  Seats<Kind, T> seats(c.ranks, behaviour);
+  Kind::run(setting, [&](jaxmg::Rank<B>& rank) {
+    const int me = rank.index();
+    const auto p = static_cast<std::size_t>(me);
+    jaxmg::run_potri<B, T>(rank, problem,
+                           {matrix.shard(me), result.shard(me), &results.logdet[p],
+                            &results.info[p], results.workspace(problem, me)},
+                           &seats[me]);
+  });
+  return {{gather(result)},
+          {results.info.begin(), results.info.end()},
+          {results.logdet.begin(), results.logdet.end()}};
+}
+
+template <jaxmg::Scalar T>
+HostMatrix<T> transposed(const HostMatrix<T>& A) {
+  HostMatrix<T> At(A.cols(), A.rows());
+  for (index_t j = 0; j < A.cols(); ++j) {
+    for (index_t i = 0; i < A.rows(); ++i) At(j, i) = A(i, j);
+  }
+  return At;
+}
+
+template <jaxmg::Scalar T>
+void expect_nan(const HostMatrix<T>& X) {
+  for (const T& x : X.values()) ASSERT_TRUE(std::isnan(jaxmg::real_part(x)));
+}
+
+template <class P>
+class TeamSolverProgram : public jaxmg::testing::KindTest<typename P::Kind> {
+ protected:
+  static void expect_right(const Case& c, unsigned seed, const Behaviour& behaviour = {}) {
+    using T = typename P::type;
+    using Kind = typename P::Kind;
+    SCOPED_TRACE(::testing::Message() << c);
+    const auto made = make_matrix<T>({jaxmg_testing::Kind::spd, c.n, 1e3, seed});
+    Outcome<T> out;
+    if (c.rhs > 0) {
+      const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, seed + 1);
+      out = solve<Kind, T>(made.A, b, c, behaviour);
+      for (const HostMatrix<T>& x : out.X) EXPECT_LT(solve_residual(transposed(made.A), x, b), 10);
+    } else {
+      out = invert<Kind, T>(made.A, c, behaviour);
+      EXPECT_LT(inverse_residual(made.A, out.X[0]), 10);
+    }
+    for (std::size_t p = 0; p < out.info.size(); ++p) {
+      EXPECT_EQ(out.info[p], 0);
+      EXPECT_NEAR(out.logdet[p], *made.logdet,
+                  100 * std::numeric_limits<real_t<T>>::epsilon() * static_cast<double>(c.n) * 10);
+    }
+  }
+};
+TYPED_TEST_SUITE(TeamSolverProgram, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
+
+template <class P>
+class TeamSolverProgramOnCpu : public TeamSolverProgram<P> {};
+TYPED_TEST_SUITE(TeamSolverProgramOnCpu, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+
+/// Tiles that cut the shards evenly, so that A's own storage serves, and others.
+TYPED_TEST(TeamSolverProgram, Solves) {
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (const index_t n : {1, 7, 48, 97}) {
+      for (const index_t tile : {1, 4, 5, 160}) {
+        for (const bool in_place : {false, true}) {
+          this->expect_right({ranks, n, tile, tile == 4 ? 3 : 1, in_place, ranks % 2 == 0}, 1);
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(TeamSolverProgram, Inverts) {
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (const index_t n : {1, 7, 48, 97}) {
+      for (const index_t tile : {1, 4, 5, 160}) {
+        for (const bool in_place : {false, true}) {
+          this->expect_right({ranks, n, tile, 0, in_place, ranks % 2 == 0}, 1);
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(TeamSolverProgram, TakesAnyNumberOfRightHandSides) {
+  for (const index_t rhs : {255, 256, 257, 600})
+    this->expect_right({2, 20, 8, rhs, false, false}, 2);
+}
+
+TYPED_TEST(TeamSolverProgram, TellsAMatrixThatIsNotPositiveDefinite) {
+  using T = typename TypeParam::type;
+  using K = typename TypeParam::Kind;
+  for (const auto kind : {Kind::indefinite, Kind::nan}) {
+    for (const index_t rhs : {index_t{0}, index_t{2}}) {
+      const Case c{3, 41, 5, rhs, false, false};
+      const auto made = make_matrix<T>({kind, c.n, 10, 3});
+      const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, 2);
+      const Outcome<T> out = rhs > 0 ? solve<K, T>(made.A, b, c) : invert<K, T>(made.A, c);
+      for (const HostMatrix<T>& X : out.X) expect_nan(X);
+      for (std::size_t p = 0; p < out.info.size(); ++p) {
+        EXPECT_EQ(out.info[p], made.first_failure);
+        EXPECT_TRUE(std::isnan(out.logdet[p]));
+      }
+    }
+  }
+}
+
+/// Nobody works beyond the order, and what is there becomes zero.
+TYPED_TEST(TeamSolverProgram, OrderZero) { this->expect_right({2, 0, 4, 2, false, false}, 1); }
+
+TYPED_TEST(TeamSolverProgramOnCpu, SolvesUnderChaos) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    jaxmg::set_cpu_chaos(seed, 300);
+    this->expect_right({3, 36, 4, 2, seed % 2 == 0, seed % 3 == 0}, seed);
+    this->expect_right({3, 36, 4, 0, seed % 2 == 0, seed % 3 == 0}, seed);
+    this->expect_right({4, 30, 5, 0, seed % 2 == 0, seed % 3 == 0}, seed);
+  }
+}
+
+/// A library that has found a failure which the diagonal does not show is believed.
+TYPED_TEST(TeamSolverProgramOnCpu, BelievesWhatTheLibraryTells) {
+  using T = typename TypeParam::type;
+  using K = typename TypeParam::Kind;
+  Behaviour behaviour;
+  behaviour.told = 7;
+  const Case c{2, 12, 3, 1, false, true};
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, c.n, 10, 1}).A;
+  const Outcome<T> out = solve<K, T>(A, random_matrix<T>(c.n, 1, 2), c, behaviour);
+  for (std::size_t p = 0; p < out.info.size(); ++p) {
+    EXPECT_EQ(out.info[p], 7);
+    EXPECT_TRUE(std::isnan(out.logdet[p]));
+    expect_nan(out.X[p]);
+  }
+  behaviour.told = -1;
+  EXPECT_THROW((solve<K, T>(A, random_matrix<T>(c.n, 1, 2), c, behaviour)), jaxmg::TeamError);
+}
+
+/// One error on all ranks, whatever the library was at; the next call works.
+TYPED_TEST(TeamSolverProgramOnCpu, AFailingLibraryIsOneError) {
+  using T = typename TypeParam::type;
+  using K = typename TypeParam::Kind;
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, 12, 10, 1}).A;
+  for (const char* routine : {"make", "potrf", "potrs", "potri"}) {
+    Behaviour behaviour;
+    behaviour.before = [routine](const char* now) {
+      if (std::string(now) == routine) throw jaxmg::DeviceError(std::string("no ") + routine);
+    };
+    const bool inverts = std::string(routine) == "potri";
+    const Case c{3, 12, 2, inverts ? 0 : 1, false, false};
+    try {
+      if (inverts) {
+        invert<K, T>(A, c, behaviour);
+      } else {
+        solve<K, T>(A, random_matrix<T>(12, 1, 2), c, behaviour);
+      }
+      FAIL() << routine << " did not fail";
+    } catch (const jaxmg::TeamError& error) {
+      EXPECT_EQ(std::string(error.what()), std::string("rank 0 of 3 failed: no ") + routine);
+    }
+    this->expect_right(c, 1);
+  }
+}
+
+/// What takes the library long is work: the clock of silent ranks does not run.
+TEST(TeamSolver, ASlowLibraryIsNotSilence) {
+  using B = jaxmg::cpu::Backend;
+  jaxmg::TeamCall<B> call(3, {true, std::chrono::milliseconds(20)});
+  std::vector<TeamSolverSeat> seats(3);
+  std::vector<std::thread> threads;
+  for (int p = 0; p < 3; ++p) {
+    threads.emplace_back([&, p] {
+      jaxmg::cpu::Device device;
+      const auto failure = jaxmg::run_rank<B>(call, p, device, [&](jaxmg::Rank<B>& rank) {
+        jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(p)]);
+        for (std::int64_t i = 0; i < 3; ++i) {
+          if (p == 2) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+          const std::int64_t answer = ask([i] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
+            return 40 + i;
+          });
+          EXPECT_EQ(answer, 40 + i);
+        }
+      });
+      EXPECT_FALSE(failure);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+/// Rank 0 works when all queues of all ranks are empty.
+TEST(TeamSolver, NothingIsUnderWayWhenRank0Works) {
+  using B = jaxmg::cpu::Backend;
+  jaxmg::TeamCall<B> call(3, {});
+  std::vector<TeamSolverSeat> seats(3);
+  std::atomic<int> done{0};
+  std::vector<std::thread> threads;
+  for (int p = 0; p < 3; ++p) {
+    threads.emplace_back([&, p] {
+      jaxmg::cpu::Device device;
+      jaxmg::run_rank<B>(call, p, device, [&](jaxmg::Rank<B>& rank) {
+        jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(p)]);
+        for (int round = 1; round <= 3; ++round) {
+          for (auto* const queue : {&rank.panel(), &rank.copies()}) {
+            queue->enqueue([&done, p] {
+              std::this_thread::sleep_for(std::chrono::milliseconds(10 * p));
+              ++done;
+            });
+          }
+          EXPECT_EQ(ask([&done] { return done.load(); }), 6 * round);
+        }
+      });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// ---- Sizes: what no device is asked for
+
+CholeskyProblem sized(index_t columns, index_t order, int ranks, index_t tile) {
+  CholeskyProblem problem{columns, order, ranks, tile, 1, false};
+  problem.engine = Engine::cusolvermg;
+  return problem;
+}
+
+index_t tile_of(const CholeskyProblem& problem, bool inverts = false) {
+  constexpr auto gpu = jaxmg::Platform::cuda;
+  return inverts ? jaxmg::planned_inverse(problem, gpu, jaxmg::DType::f64).tile
+                 : jaxmg::planned(problem, gpu, jaxmg::DType::f64).tile;
+}
+
+TEST(TeamSolverPlan, Tiles) {
+  EXPECT_EQ(tile_of(sized(65536, 65536, 2, 0)), 2048);
+  EXPECT_EQ(tile_of(sized(65536, 65536, 2, 0), true), 512);
+  EXPECT_EQ(tile_of(sized(2 * 3000, 6000, 2, 0)), 1500) << "cuts 3000 evenly";
+  EXPECT_EQ(tile_of(sized(2 * 10007, 20014, 2, 0)), 2048) << "10007 is prime";
+  EXPECT_EQ(tile_of(sized(8 * 100, 800, 8, 0)), 100);
+  EXPECT_EQ(tile_of(sized(8 * 100, 800, 8, 4096)), 100) << "no wider than a rank's columns";
+  EXPECT_EQ(tile_of(sized(8 * 100, 800, 8, 7)), 7);
+  EXPECT_EQ(tile_of(sized(8 * 100, 800, 8, 4096), true), 100);
+  EXPECT_EQ(tile_of(sized(0, 0, 8, 0)), 1);
+  EXPECT_FALSE(
+      jaxmg::planned(sized(64, 64, 8, 0), jaxmg::Platform::cuda, jaxmg::DType::f64).on_one_rank);
+}
+
+template <class F>
+std::string refusal(const F& f) {
+  try {
+    f();
+  } catch (const InvalidArgument& error) {
+    return error.what();
+  }
+  return "nothing";
+}
+
+TEST(TeamSolverPlan, RefusesTilesThatMakeWrongInverses) {
+  EXPECT_EQ(tile_of(sized(65536, 65536, 2, 1023), true), 1023);
+  EXPECT_NE(refusal([] {
+              tile_of(sized(65536, 65536, 2, 1024), true);
+            }).find("inverses are wrong with tiles of 1024 and more, got 1024"),
+            std::string::npos);
+  EXPECT_EQ(tile_of(sized(65536, 65536, 2, 4096)), 4096) << "solutions are right";
+}
+
+TEST(TeamSolverPlan, RefusesCpusAndSizesBeyondInt) {
+  EXPECT_NE(refusal([] {
+              jaxmg::planned(sized(64, 64, 8, 0), jaxmg::Platform::cpu, jaxmg::DType::f64);
+            }).find("cusolvermg is NVIDIA's library for its GPUs"),
+            std::string::npos);
+  const index_t many = index_t{1} << 31;
+  EXPECT_NE(refusal([=] { tile_of(sized(many, many, 2, 0)); }).find("orders up to 2^31 - 1"),
+            std::string::npos);
+}
+
+#ifdef JAXMG_WITH_CUDA
+TEST(CusolverMgLibrary, MissingOnesAreNamed) {
+  try {
+    jaxmg::cusolvermg::load({"/nowhere/libcusolverMg.so.12", "", "libnobody_has_this.so"});
+    FAIL() << "loaded";
+  } catch (const jaxmg::DeviceError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("cuSOLVERMg cannot be used: /nowhere/libcusolverMg.so.12"),
+              std::string::npos);
+    EXPECT_NE(text.find("libnobody_has_this.so"), std::string::npos);
+    EXPECT_NE(text.find("comes with CUDA's cuSOLVER"), std::string::npos);
+  }
+}
+
+TEST(CusolverMgLibrary, AnotherLibraryIsNotTaken) {
+  try {
+    jaxmg::cusolvermg::load({"libm.so.6"});
+    FAIL() << "loaded";
+  } catch (const jaxmg::DeviceError& error) {
+    EXPECT_NE(std::string(error.what()).find("libm.so.6 has no cusolverMgCreate"),
+              std::string::npos);
+  }
+}
+
+TEST(CusolverMgLibrary, IsFoundBesideCusolver) {
+  const jaxmg::cusolvermg::Library& mg = jaxmg::cusolvermg::library();
+  EXPECT_NE(mg.cusolverMgPotri, nullptr);
+  EXPECT_EQ(&mg, &jaxmg::cusolvermg::library());
+}
+#endif
+
+}  // namespace
