@@ -179,8 +179,12 @@ def cusolvermg_problem() -> str | None:
 
 def engines() -> dict[str, str]:
     """What this installation can run on, or why it cannot."""
-    cuda = _cuda()
-    return {"cpu": "yes", "cuda": f"no: {cuda}" if isinstance(cuda, str) else "yes, for CUDA 13"}
+    cuda, cusolvermg = _cuda(), cusolvermg_problem()
+    return {
+        "cpu": "yes",
+        "cuda": f"no: {cuda}" if isinstance(cuda, str) else "yes, for CUDA 13",
+        "cusolvermg": "yes" if cusolvermg is None else f"no: {cusolvermg}",
+    }
 
 
 def check_platform(routine: str, platform: str) -> None:

@@ -189,7 +189,7 @@ def test_info(capsys):
     done = jaxmg_command("info", "--json")
     assert done.returncode == 0, done.stderr
     environment = json.loads(done.stdout)
-    assert environment.pop("engines").keys() == {"cpu", "cuda"}
+    assert environment.pop("engines").keys() == {"cpu", "cuda", "cusolvermg"}
     schema = record.schema()
     jsonschema.Draft202012Validator(
         {**schema["$defs"]["environment"], "$defs": schema["$defs"]}

@@ -4,7 +4,7 @@ run. test_potrs.py and test_potri.py run with every engine of the platform."""
 import jax
 import numpy as np
 import pytest
-from devices import DEVICES, cpu_only, device_mesh
+from devices import DEVICES, PLATFORM, cpu_only, device_mesh
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
@@ -127,6 +127,15 @@ def test_a_branch_for_cpus_that_is_taken(call, mesh, monkeypatch):
         ):
             jax.block_until_ready(call(mesh, engine="cusolvermg"))
     assert residual(A, call(mesh), B) < 10
+
+
+def test_info_tells(monkeypatch):
+    there = _library.engines()["cusolvermg"]
+    assert there.startswith("no: it runs in jaxmg's CUDA engine") == (PLATFORM == "cpu")
+    monkeypatch.setattr(_library, "cusolvermg_problem", lambda: "no such file")
+    assert _library.engines()["cusolvermg"] == "no: no such file"
+    monkeypatch.setattr(_library, "cusolvermg_problem", lambda: None)
+    assert _library.engines()["cusolvermg"] == "yes"
 
 
 # ---- Sizes, which need no GPU --------------------------------------------------------------------
