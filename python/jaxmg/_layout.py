@@ -184,7 +184,7 @@ def _check_devices(routine: str, mesh: AnyMesh) -> None:
     if isinstance(mesh, Mesh):
         for platform in platforms_of(mesh):
             _library.check_platform(routine, platform)
-        if _platforms(mesh) != ["cpu"] and _processes(mesh) > 1:
+        if platforms_of(mesh) != ["cpu"] and _processes(mesh) > 1:
             raise RuntimeError(
                 f"{routine}: mesh: GPUs of several processes cannot make a call together yet, got "
                 f"those of {_processes(mesh)}; start one process with all GPUs of the host, or use "
