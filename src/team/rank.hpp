@@ -51,6 +51,11 @@ class TeamCall {
   virtual std::exception_ptr meet(int rank) = 0;
   virtual void leave(int rank) = 0;
 
+  /// Between hosts alone, whatever queues do: see Mailbox::await(). Only where all ranks are in one
+  /// process, since a pointer says nothing to another.
+  virtual void tell(int rank, index_t tag, const void* data) = 0;
+  virtual const void* hear(int source, index_t tag) = 0;
+
   /// Whether `source`'s memory is this process's, or its devices can reach it.
   virtual bool reaches(int source) const = 0;
   /// Enqueues a copy from the memory of a rank that is out of reach.
@@ -80,6 +85,11 @@ class LocalTeamCall final : public TeamCall<B> {
   }
   std::exception_ptr meet(int) override { return mailbox_.meet(); }
   void leave(int) override { mailbox_.leave(); }
+
+  void tell(int rank, index_t tag, const void* data) override {
+    mailbox_.post(rank, tag, data, Event());
+  }
+  const void* hear(int source, index_t tag) override { return mailbox_.await(source, tag).data; }
 
   bool reaches(int) const override { return true; }
   void read(int source, Queue&, const ByteColumns<const std::byte>&,
@@ -218,9 +228,9 @@ class Rank {
   // Between hosts alone, whatever the queues do.
 
   /// Lets peers see `data` at once.
-  void tell(index_t tag, const void* data) { team_.mailbox.post(index_, tag, data, Event()); }
+  void tell(index_t tag, const void* data) { team_.tell(index_, tag, data); }
   /// What `source` told, however long that takes.
-  const void* hear(int source, index_t tag) { return team_.mailbox.await(source, tag).data; }
+  const void* hear(int source, index_t tag) { return team_.hear(source, tag); }
 
   /// Tells the others when this rank's work, reads of peers included, is done.
   void post_exit() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 namespace jaxmg::processes {
 
@@ -108,6 +109,15 @@ std::exception_ptr ProcessTeamCall::meet(int rank) {
   const auto meeting = static_cast<std::size_t>(met_[static_cast<std::size_t>(rank)]);
   changed_.wait(lock, [&] { return outcomes_.size() >= meeting; });
   return outcomes_[meeting - 1];
+}
+
+void ProcessTeamCall::tell(int rank, index_t, const void*) {
+  throw Error("rank " + std::to_string(rank) + " cannot tell a rank of another process a pointer");
+}
+
+const void* ProcessTeamCall::hear(int source, index_t) {
+  throw Error("rank " + std::to_string(source) +
+              " may be in another process, and tells no pointer");
 }
 
 bool ProcessTeamCall::reaches(int source) const {

@@ -43,6 +43,8 @@ class ProcessTeamCall final : public TeamCall<cpu::Backend>,
   void poison(int rank, std::exception_ptr failure) override;
   std::exception_ptr meet(int rank) override;
   void leave(int rank) override;
+  void tell(int rank, index_t tag, const void* data) override;
+  const void* hear(int source, index_t tag) override;
   bool reaches(int source) const override;
   void read(int source, Queue& queue, const ByteColumns<const std::byte>& theirs,
             const ByteColumns<std::byte>& mine) override;
