@@ -4,6 +4,19 @@
 
 namespace jaxmg {
 
+namespace {
+
+/// Whether the device's own solver takes all of it. CPUs: what is one tile; LAPACK would be faster
+/// than ranks that share its cores for larger ones too, but those are not for one rank's memory.
+/// GPUs: an estimate.
+bool fits_one_rank(const SyevdProblem& problem, Platform platform, DType dtype) {
+  if (platform == Platform::cuda) return problem.order <= 4096;
+  const CholeskyProblem alone{problem.order, problem.order, 1, 0, 0, false};
+  return problem.order <= planned(alone, platform, dtype).tile;
+}
+
+}  // namespace
+
 void validate(const SyevdProblem& problem) {
   validate(problem.matrix());
   if (problem.band.bandwidth < 0) {
@@ -16,8 +29,8 @@ SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype
   SyevdProblem plan = problem;
   const bool chosen = plan.tile == 0;
   plan.tile = planned(plan.matrix(), platform, dtype).tile;
-  const bool on_cpu = platform == Platform::cpu;
-  if (chosen) plan.on_one_rank = plan.order <= (on_cpu ? 256 : 4096);
+  if (chosen) plan.on_one_rank = fits_one_rank(plan, platform, dtype);
+  const bool on_cpu = platform != Platform::cuda;
   if (plan.band.bandwidth == 0) plan.band.bandwidth = on_cpu ? 32 : 64;
   plan.band.bandwidth = std::min(plan.band.bandwidth, std::max<index_t>(1, plan.order));
   const index_t block = on_cpu ? 256 : 1024;

@@ -47,8 +47,8 @@ struct SyevdProblem {
 void validate(const SyevdProblem& problem);
 
 /// `problem` with its tile, bandwidth and block: the given ones, the tile at most n_loc, or, where
-/// they are 0, some that were measured to be good. If the tile is 0, what is no larger than a tile
-/// goes to one rank.
+/// they are 0, some that were measured on CPUs, and estimates for GPUs. If the tile is 0, what is
+/// small enough goes to one rank.
 SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype);
 
 /// A rank's workspace, of rank p: a formula of the problem, the dtype, p, and how peers are read.

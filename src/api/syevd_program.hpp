@@ -146,7 +146,7 @@ void solve_by_rank_0(Rank<B>& rank, const SyevdProblem& problem, const SyevdOper
       const MatrixView<const T> theirs(rank.template take<T>(p, tags, panel), n, mine.cols,
                                        op.A.ld);
       const index_t first = std::min(p * n_loc, n);
-      B::template copy<T>(panel, theirs.row_range(first, n), mine.row_range(first, n));
+      rank.template read<T>(p, panel, theirs.row_range(first, n), mine.row_range(first, n));
     }
     B::template make_hermitian<T>(panel, M);
     B::template largest_part<T>(panel, M, work.largest);
@@ -160,12 +160,15 @@ void solve_by_rank_0(Rank<B>& rank, const SyevdProblem& problem, const SyevdOper
     rank.post(tags + 2, work.w, panel);
     rank.post(tags + 3, M.data, panel);
   }
-  B::template copy<std::int32_t>(
-      panel, {rank.template take<std::int32_t>(0, tags + 1, panel), 1, 1, 1}, {op.info, 1, 1, 1});
-  B::template copy<R>(panel, {rank.template take<R>(0, tags + 2, panel), n, 1, n}, {op.w, n, 1, n});
+  const auto pull = [&]<class S>(index_t tag, index_t first, MatrixView<S> mine) {
+    const S* const theirs = rank.template take<S>(0, tag, panel) + first;
+    rank.template read<S>(0, panel, {theirs, mine.rows, mine.cols, mine.rows}, mine);
+  };
+  pull(tags + 1, 0, MatrixView<std::int32_t>(op.info, 1, 1, 1));
+  pull(tags + 2, 0, MatrixView<R>(op.w, n, 1, n));
   if (!problem.with_vectors()) return;
-  MatrixView<const T> found = column_range(rank.index());
-  found.data = rank.template take<T>(0, tags + 3, panel) + (found.data - M.data);
+  const MatrixView<T> found = column_range(rank.index());
+  if (rank.index() != 0) pull(tags + 3, found.data - M.data, found);
   B::template fill<T>(panel, T(0), op.V);
   if (problem.eigenvectors == Eigenvectors::columns) {
     B::template copy<T>(panel, found, op.V.block(0, 0, n, found.cols));
