@@ -65,7 +65,9 @@ def test_a_run(suite_file, tmp_path):
 def test_without_a_suite(asked):
     words = "bench --routine potrs,potri --dtype float64 --n 64,32 --tile auto,8 --devices 1,2"
     more = "--matrix diagonal --baselines jax,gemm --donate --arrays --platform cpu --kappa 50"
-    assert main([*words.split(), *more.split(), "--external", "o=x --y=z"]) == 0
+    assert (
+        main([*words.split(), *more.split(), "--engine", "jaxmg", "--external", "o=x --y=z"]) == 0
+    )
     ((suite, options),) = asked
     assert (suite.name, suite.platform, suite.devices) == ("command line", "cpu", 2)
     assert suite.externals == {"o": "x --y=z"}

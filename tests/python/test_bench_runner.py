@@ -79,19 +79,32 @@ def test_inverses():
     assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(4 * 24**3)
 
 
-def test_eigenvectors():
-    names = ["jax", "scipy"]
-    ours, *rows = one_case(routine="syevd", dtype="complex128", n=24, baselines=names)
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_eigenvectors(dtype):
+    case = {"matrix": "diagonal", "n": 24} if dtype == "float32" else {"n": 25}
+    ours, *rows = one_case(routine="syevd", dtype=dtype, baselines=["jax", "scipy"], **case)
     for row in (ours, *rows):
         assert row["status"] == "ok", row["message"]
-        assert 0 < row["residual"] < 10
-    assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(4 * 9 * 24**3)
+        assert 0 < row["residual"] < 2
+    factor = 4 if dtype == "complex128" else 1
+    assert ours["gflops"] * ours["median"] * 1e9 == pytest.approx(factor * 9 * case["n"] ** 3)
 
 
-def test_wrong_eigenvectors_are_seen(monkeypatch):
-    monkeypatch.setattr(jaxmg, "syevd", lambda a, *args, **kwargs: (np.ones(len(a)), a))
-    (ours,) = one_case(routine="syevd")
-    assert ours["message"].startswith("residual ")
+def test_wrong_eigenvectors_are_seen(mesh):
+    """Those that are turned, not orthogonal, of other values; and values that are those of another
+    matrix, with vectors to match."""
+    routine = ROUTINES["syevd"]
+    (case,) = suite_with({"routine": "syevd", "dtype": "complex128"}).cases
+    problem = routine.problem(case, mesh)
+    w, v = np.linalg.eigh(problem.a)
+    turned, scaled, swapped = v.conj(), v.copy(), w[::-1]
+    scaled[:, 0] *= 1 + 1e-9
+    assert routine.residual(case, problem, (w, v)) < 2
+    for wrong in ((w, turned), (w, scaled), (swapped, v), (w * np.nan, v)):
+        assert not routine.residual(case, problem, wrong) < 1e3
+    other = np.asarray(problem.a) + 1e-9 * np.diag(np.arange(case.n))
+    problem.__dict__["a"] = jax.device_put(other, problem.a.sharding)
+    assert routine.residual(case, problem, np.linalg.eigh(other)) > 1e3
 
 
 def test_a_wrong_inverse_is_seen(monkeypatch):
@@ -160,6 +173,22 @@ def test_series_take_turns(monkeypatch, short_turns):
     assert {row["case"] for row in (ours, tiled, scipy)} == {0}
     for row in (ours, tiled):
         assert row["ratios"]["scipy"]["median"] == row["median"] / scipy["median"]
+
+
+def test_engines_are_series(monkeypatch, short_turns):
+    """On CPUs the other one says that it is for GPUs; a stand-in has its times."""
+    ours, other = one_case(engine=["jaxmg", "cusolvermg"], tile=3)
+    assert (ours["series"], ours["status"]) == ("jaxmg", "ok")
+    assert (other["series"], other["tile"], other["status"]) == ("cusolvermg", 3, "failed")
+    assert "expected 'jaxmg' on CPU devices, got 'cusolvermg'" in other["message"]
+
+    potrs = jaxmg.potrs
+    monkeypatch.setattr(jaxmg, "potrs", lambda *args, engine, **options: potrs(*args, **options))
+    ours, other = one_case(engine=["jaxmg", "cusolvermg"], tile=3, donate=True)
+    assert (ours["status"], other["status"]) == ("ok", "ok")
+    assert ours["donated"] and other["donated"]
+    assert ours["ratios"]["cusolvermg"]["median"] == ours["median"] / other["median"]
+    assert other["ratios"] == {}
 
 
 def test_short_runs_are_repeated_within_a_turn(monkeypatch):

@@ -8,7 +8,7 @@ from benching import SMALL, SUITES, suite_with
 
 from jaxmg.bench import Case, Choices, load_suite, machine, programs
 from jaxmg.bench.routines import ROUTINES
-from jaxmg.bench.suite import names, needs_x64
+from jaxmg.bench.suite import each_tile, names, needs_x64
 
 PAPER_ORDERS = {512 << k for k in range(11)} | {49152, 98304, 393216}
 
@@ -43,6 +43,16 @@ def test_tiles_are_measured_together():
         (16, 1),
         (16, 2),
     ]
+
+
+def test_engines_are_measured_together_where_routines_have_them():
+    suite = suite_with(
+        {"routine": ["potrs", "potrf"], "engine": ["jaxmg", "cusolvermg"], "tile": [2, 4]}
+    )
+    together = [[(case.engine, case.tile) for case in group] for group in suite.together()]
+    ours = [("jaxmg", 2), ("jaxmg", 4)]
+    assert together == [[*ours, ("cusolvermg", 2), ("cusolvermg", 4)], ours]
+    assert each_tile(suite.together()[0]) == list(suite.cases[:2])
 
 
 def test_64_bit_types_only_where_a_case_needs_them():
@@ -87,6 +97,7 @@ def test_a_suite_that_is_not_there():
         ({"tile": -1}, r"tile: expected a whole number"),
         ({"devices": 9}, r"devices: expected at most the suite's 8, got 9"),
         ({"matrix": "hilbert"}, r"matrix: expected one of diagonal, kernel, random, got 'hilbert'"),
+        ({"engine": "slate"}, r"engine: expected one of cusolvermg, jaxmg, got 'slate'"),
         ({"kappa": 1}, r"kappa: expected a number above 1, got 1"),
         ({"max_seconds": "9"}, r"max_seconds: expected a number above 0, got '9'"),
         ({"repeats": True}, r"repeats: expected a whole number"),

@@ -82,6 +82,7 @@ def _add_run(commands: Any) -> None:
         "--devices": "how many devices, the first ones",
     }.items():
         cases.add_argument(option, type=_wholes, metavar="N,...", help=text)
+    cases.add_argument("--engine", type=_texts, metavar="NAME,...", help="jaxmg, cusolvermg")
     cases.add_argument("--tile", type=_tiles, metavar="T,...", help="T_A; auto has it chosen")
     cases.add_argument("--matrix", type=_texts, metavar="KIND,...", help="random, diagonal, kernel")
     cases.add_argument(
@@ -187,6 +188,7 @@ def _suite(arguments: argparse.Namespace) -> Suite:
         "n": arguments.n,
         "rhs": arguments.rhs,
         "devices": arguments.devices,
+        "engine": arguments.engine,
         "tile": arguments.tile,
         "matrix": arguments.matrix,
         "kappa": arguments.kappa,

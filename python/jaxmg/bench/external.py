@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from .outcome import Outcome, Outcomes, is_out_of_memory
 from .routines import ROUTINES
 from .series import RESIDUAL_LIMIT
+from .suite import each_tile
 
 if TYPE_CHECKING:
     from .suite import Case, Suite
@@ -67,7 +68,8 @@ def request(case: Case, number: int) -> dict[str, Any]:
 def measure(suite: Suite, outcomes: Outcomes, report: Callable[[str], None]) -> None:
     """Runs the commands of a suite one after the other; `report` hears of each answer."""
     for name, command in suite.externals.items():
-        cases = [case for case in suite.cases if name in case.baselines]
+        together = (group for group in suite.together() if name in group[0].baselines)
+        cases = [case for group in together for case in each_tile(group)]
         report(f"{name}: {len(cases)} cases: {command}")
         for case, of_case in zip(cases, _run(name, command, cases, report), strict=True):
             outcomes.add(case, name, of_case)

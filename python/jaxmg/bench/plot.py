@@ -10,7 +10,7 @@ from typing import Any
 from . import report
 from ._extras import need
 from .baselines import BASELINES
-from .rows import OURS
+from .suite import OURS
 
 Record = dict[str, Any]
 Row = dict[str, Any]

@@ -32,9 +32,10 @@ def validator() -> Any:
 def settings(cases: Sequence[Case]) -> dict[str, Any]:
     """What the record says of cases that were measured together."""
     fields = dataclasses.asdict(cases[0])
-    del fields["tile"]
+    del fields["engine"], fields["tile"]
     return fields | {
-        "tiles": [case.tile for case in cases],
+        "engines": list(dict.fromkeys(case.engine for case in cases)),
+        "tiles": list(dict.fromkeys(case.tile for case in cases)),
         "baselines": list(cases[0].baselines),
     }
 

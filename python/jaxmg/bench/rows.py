@@ -5,13 +5,11 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from .._library import ENGINES
 from .outcome import Outcome
 from .routines import ROUTINES
 from .series import Series
-from .suite import Case
-
-#: The series of jaxmg itself; every other one is a baseline.
-OURS = "jaxmg"
+from .suite import OURS, Case
 
 Row = dict[str, Any]
 
@@ -33,7 +31,7 @@ def row_of_series(case: Case, number: int, series: Series) -> Row:
     row["gflops"] = flops / row["median"] / 1e9 if row["median"] else None
     if case.arrays and series.times.arrays:
         row["array_seconds"] = series.times.arrays
-    if case.donate and series.name == OURS:
+    if case.donate and series.name in ENGINES:
         row["donated"] = True
     return row
 
@@ -90,8 +88,8 @@ def _row(case: Case, number: int, series: str, **measured: Any) -> Row:
 
 
 def add_ratios(rows: list[Row]) -> None:
-    """To jaxmg's rows: their times over each baseline's, over its best row's where it has
-    several."""
+    """To the rows of jaxmg's own engine: their times over each other series', over its best row's
+    where it has several."""
     best: dict[str, Row] = {}
     for row in rows:
         # A product of matrices is other work; its rate is what compares (`report`).

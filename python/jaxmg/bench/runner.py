@@ -18,10 +18,10 @@ from .gemm import measure_gemm
 from .outcome import Outcomes
 from .programs import GEMM
 from .progress import Progress, Report
-from .routines import ROUTINES, Problem
-from .rows import OURS, Row, add_ratios, row_of_outcome, row_of_series
+from .routines import ROUTINES, Problem, Timed
+from .rows import Row, add_ratios, row_of_outcome, row_of_series
 from .series import Series
-from .suite import Case, Suite, needs_x64
+from .suite import Case, Suite, each_tile, needs_x64
 
 Together = tuple[Case, ...]
 
@@ -63,13 +63,13 @@ class Measurement:
         self._too_large: dict[tuple[Any, ...], int] = {}
 
     def measure(self, cases: Together, number: int) -> list[Row]:
-        """The rows of cases that differ in their tiles only: jaxmg's first, those of programs
-        last."""
+        """The rows of cases that differ in their engines and tiles only: jaxmg's first, those of
+        programs last."""
         first = cases[0]
         rows = self._measure_here(cases, number)
         for name in first.baselines:
             # A program is asked once for all tiles; an external command for each.
-            asked = cases if name in self._suite.externals else cases[:1]
+            asked = each_tile(cases) if name in self._suite.externals else cases[:1]
             for case in asked:
                 of_case = self._outcomes.of(case, name)
                 rows += [row_of_outcome(case, number, name, outcome) for outcome in of_case]
@@ -78,21 +78,27 @@ class Measurement:
 
     def _measure_here(self, cases: Together, number: int) -> list[Row]:
         first = cases[0]
-        ours = {Series(OURS, case.tile): case for case in cases}
-        others = {Series(name): first for name in first.baselines if name in BASELINES}
-        every = {**ours, **others}
+        routine = ROUTINES[first.routine]
+        makers: dict[Series, Callable[[Problem], Timed]] = {
+            Series(case.engine, case.tile): functools.partial(routine.prepare, case)
+            for case in cases
+        }
+        for name in first.baselines:
+            if name in BASELINES:
+                makers[Series(name)] = functools.partial(BASELINES[name], first)
+        every = list(makers)
         for series in every:
             self._refuse_if_too_large(series, first)
         try:
-            problem = ROUTINES[first.routine].problem(first, _mesh(self._suite, first.devices))
+            problem = routine.problem(first, _mesh(self._suite, first.devices))
         except Exception as error:
             for series in every:
                 with series.failures("operands: "):
                     raise error
         else:
-            for series, case in every.items():
-                series.prepare(functools.partial(_prepare, series, case, problem))
-            _run(first, list(every), problem)
+            for series, make in makers.items():
+                series.prepare(functools.partial(make, problem))
+            _run(first, every, problem)
         for series in every:
             if series.out_of_memory:
                 kind = _kind(series, first)
@@ -107,12 +113,6 @@ class Measurement:
 
 def _kind(series: Series, case: Case) -> tuple[Any, ...]:
     return series.name, series.tile, case.routine, case.dtype, case.rhs, case.devices, case.matrix
-
-
-def _prepare(series: Series, case: Case, problem: Problem) -> Any:
-    if series.name == OURS:
-        return ROUTINES[case.routine].prepare(case, problem)
-    return BASELINES[series.name](case, problem)
 
 
 def _run(case: Case, every: list[Series], problem: Problem) -> None:
@@ -165,11 +165,11 @@ def run_suite(
     """Measures all cases.
 
     Programs of their own run first, one after the other, before JAX takes the GPUs' memory. Cases
-    that differ in their tiles only are measured together, on one matrix: each series, jaxmg's of
-    every tile and the baselines, is warmed up, then all take turns. A time ends when the result is
-    there. What fails, or has a residual above `RESIDUAL_LIMIT`, becomes a row with the status
-    ``failed``, and what finds no memory one with ``out_of_memory``; larger cases of that series are
-    then not tried.
+    that differ in their engines and tiles only are measured together, on one matrix: each series,
+    jaxmg's of every engine and tile and the baselines, is warmed up, then all take turns. A time
+    ends when the result is there. What fails, or has a residual above `RESIDUAL_LIMIT`, becomes a
+    row with the status ``failed``, and what finds no memory one with ``out_of_memory``; larger
+    cases of that series are then not tried.
 
     Args:
       suite: what to measure. JAX must not have started, or have the suite's devices.

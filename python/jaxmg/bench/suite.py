@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from .._arguments import SUPPORTED
+from .._library import ENGINES
 from . import machine
 from ._extras import need
 from .baselines import BASELINES
 from .matrices import KAPPA, KINDS
 from .programs import GEMM, SERIES
 from .routines import ROUTINES
+
+#: The engine that is jaxmg's own, and the name of its series.
+OURS = "jaxmg"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Case:
       n: order of the matrix.
       rhs: right-hand sides.
       devices: number of JAX devices, the first ones.
+      engine: a name in `ENGINES`.
       tile: ``T_A``; None has it chosen.
       matrix: what A is, one of `KINDS`.
       kappa: condition number of A, where its kind has one.
@@ -46,6 +51,7 @@ class Case:
     n: int
     rhs: int = 1
     devices: int = 1
+    engine: str = OURS
     tile: int | None = None
     matrix: str = KINDS[0]
     kappa: float = KAPPA
@@ -85,9 +91,19 @@ class Suite:
     externals: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def together(self) -> list[tuple[Case, ...]]:
-        """The cases that are measured together, on one matrix: they differ in their tiles only."""
-        groups = itertools.groupby(self.cases, lambda case: dataclasses.replace(case, tile=None))
+        """The cases that are measured together, on one matrix: they differ in their engines and
+        tiles only."""
+
+        def alike(case: Case) -> Case:
+            return dataclasses.replace(case, engine=OURS, tile=None)
+
+        groups = itertools.groupby(self.cases, alike)
         return [tuple(group) for _, group in groups]
+
+
+def each_tile(cases: Sequence[Case]) -> list[Case]:
+    """Of cases that are measured together, those of one engine: what another library is asked."""
+    return [case for case in cases if case.engine == cases[0].engine]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +125,8 @@ class Choices:
     externals: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-_SWEPT = ("routine", "dtype", "devices", "matrix", "n", "rhs", "tile")  # the last one goes fastest
+# The last one goes fastest.
+_SWEPT = ("routine", "dtype", "devices", "matrix", "n", "rhs", "engine", "tile")
 _OPTIONS = ("kappa", "repeats", "warmups", "max_seconds", "donate", "arrays", "baselines")
 _SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
 
@@ -130,9 +147,10 @@ def load_suite(source: str | Path, choices: Choices | None = None) -> Suite:
     ``platform``, JAX's name of it or ``any``, which is CUDA where there are GPUs; ``devices``, a
     number or ``all``; ``programs`` (a folder); ``externals``, a mapping of names to commands; and
     the defaults ``kappa``, ``repeats``, ``warmups``, ``max_seconds``, ``donate``, ``arrays``,
-    ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``, ``matrix`` and
-    ``tile``, any of them a list, which stands for all combinations, and may set the defaults anew.
-    A tile of ``auto`` is chosen by jaxmg.
+    ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``, ``matrix``,
+    ``engine`` and ``tile``, any of them a list, which stands for all combinations, and may set the
+    defaults anew. A tile of ``auto`` is chosen by jaxmg. Combinations of a routine and an engine
+    that it does not have are left out.
 
     Args:
       source: a YAML file, or one of `names`.
@@ -192,6 +210,7 @@ def suite_of(content: Any, name: str, choices: Choices) -> Suite:
             cases.extend(_cases(settings, externals))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+    cases = [case for case in cases if case.engine in ROUTINES[case.routine].engines]
     for key, values in choices.only.items():
         cases = [case for case in cases if getattr(case, key) in values]
     if whatever_is_there:
@@ -234,6 +253,7 @@ def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
     case = Case(**fields)
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
+    _one_of("engine", case.engine, ENGINES)
     _one_of("matrix", case.matrix, KINDS)
     of_programs = [name for name, measures in SERIES.items() if case.routine in measures]
     allowed = (*ROUTINES[case.routine].baselines, GEMM, *of_programs, *externals)

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 class Potri(Routine):
     baselines = ("jax",)
+    engines = ("jaxmg", "cusolvermg")
 
     def flops(self, case: Case) -> float:
         return potri_flops(case.dtype, case.n)
 
     def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
-        return jaxmg.potri(a, case.tile, mesh, P("x", None), donate=case.donate)
+        spec = P("x", None)
+        return jaxmg.potri(a, case.tile, mesh, spec, donate=case.donate, engine=case.engine)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return inverse_residual(problem, result)

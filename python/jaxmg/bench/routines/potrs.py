@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 class Potrs(Routine):
     baselines = ("jax", "lapack", "scipy")
+    engines = ("jaxmg", "cusolvermg")
 
     def flops(self, case: Case) -> float:
         n = float(case.n)
         return complex_factor(case.dtype) * (n**3 / 3 + 2 * n**2 * case.rhs)
 
     def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
-        return jaxmg.potrs(a, b, case.tile, mesh, P("x", None), donate=case.donate)
+        spec = P("x", None)
+        return jaxmg.potrs(a, b, case.tile, mesh, spec, donate=case.donate, engine=case.engine)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return solve_residual(problem, result)
