@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
-# For `make cuda`: what the kernels are compiled for; CMake's own default if empty.
+# For `make cuda`: what the kernels are compiled for; CMake's own default if empty. And what is built.
 CUDA_ARCHITECTURES ?=
+TARGET ?= all
 
 VENV := .venv
 VENV_CUDA := .venv-cuda
@@ -50,6 +51,7 @@ GROUPS_OF_tools := build
 GROUPS_OF_packages := dependencies test bench plot
 GROUPS_OF_lint := lint
 GROUPS_OF_cuda := cuda
+GROUPS_OF_wheel := wheel
 
 $(STAMPS)/%: $(STAMPS)/%.txt
 	$(PIP_INSTALL) --requirement $<
@@ -73,22 +75,19 @@ $(BUILD)/.configured-with-tests: $(BUILD)/.configured
 build: $(BUILD)/.configured  ## Build everything in build/ that the libraries at hand allow (default)
 	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS)
 
-# NVIDIA's nvcc and libraries, 1.7 GB, in an environment of their own.
+# NVIDIA's headers and libraries of CUDA 12 and 13, 3 GB, in an environment of their own, where CMake
+# looks for them first.
 $(VENV_CUDA)/.installed: $(STAMPS)/cuda.txt
 	$(PYTHON) -m venv --clear $(VENV_CUDA)
 	$(VENV_CUDA)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-# A build tree that has another nvcc is configured afresh, since CMake cannot change it.
 .PHONY: cuda
-cuda: $(VENV_CUDA)/.installed $(STAMPS)/tools  ## Build everything in build/, the CUDA engine with PyPI's nvcc
-	nvcc=$$(ls $(CURDIR)/$(VENV_CUDA)/lib/python3*/site-packages/nvidia/cu13/bin/nvcc) || exit; \
-	other=$$(sed -n 's|^CMAKE_CUDA_COMPILER:[A-Z]*=\(/.*\)|\1|p' $(BUILD)/CMakeCache.txt 2>/dev/null | \
-	  grep -vFx "$$nvcc"); \
-	$(IN_VENV) cmake $${other:+--fresh} --preset dev -D JAXMG_CUDA=13 -D CMAKE_CUDA_COMPILER="$$nvcc" \
+cuda: $(VENV_CUDA)/.installed $(STAMPS)/tools  ## Build everything in build/, with CUDA 12 and 13 from PyPI
+	$(IN_VENV) cmake --preset dev -D JAXMG_CUDA="12;13" \
 	  $(if $(CUDA_ARCHITECTURES),-D JAXMG_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)",-U JAXMG_CUDA_ARCHITECTURES)
 	@touch $(BUILD)/.configured
-	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS)
+	$(IN_VENV) cmake --build $(BUILD) --parallel $(JOBS) --target $(TARGET)
 
 .PHONY: tester
 tester: $(BUILD)/.configured-with-tests  ## Build build/bin/jaxmg_tester
@@ -96,10 +95,13 @@ tester: $(BUILD)/.configured-with-tests  ## Build build/bin/jaxmg_tester
 
 # ---- Python --------------------------------------------------------------------------------------
 
-$(DIST)/.built: $(WHEEL_SOURCES) $(BUILD)/.configured
-	@rm -f $(DIST)/*.whl
-	$(IN_VENV) python -m pip wheel . --quiet --no-build-isolation --no-deps --wheel-dir $(DIST) \
+# auditwheel gives the wheel the name of the oldest systems that it runs on, and bundles nothing.
+$(DIST)/.built: $(WHEEL_SOURCES) $(BUILD)/.configured $(STAMPS)/wheel
+	@rm -rf $(DIST)/*.whl $(BUILD)/wheel
+	$(IN_VENV) python -m pip wheel . --quiet --no-build-isolation --no-deps --wheel-dir $(BUILD)/wheel \
 	  --config-settings build-dir=$(BUILD) --config-settings cmake.args=--preset=dev
+	$(IN_VENV) auditwheel repair --plat auto --wheel-dir $(DIST) \
+	  --exclude 'libcublas.so.*' --exclude 'libcublasLt.so.*' --exclude 'libcusolver.so.*' $(BUILD)/wheel/*.whl
 	@touch $@
 
 $(STAMPS)/jaxmg: $(DIST)/.built $(STAMPS)/packages
@@ -107,7 +109,11 @@ $(STAMPS)/jaxmg: $(DIST)/.built $(STAMPS)/packages
 	@touch $@
 
 .PHONY: wheel
-wheel: $(DIST)/.built  ## Build the wheel in dist/
+wheel: $(DIST)/.built  ## Build the wheel in dist/, with all engines of build/ (after `make cuda`: all there are)
+
+.PHONY: sdist
+sdist: $(STAMPS)/tools  ## Build the source distribution in dist/
+	$(IN_VENV) python -c "from scikit_build_core import build; print(build.build_sdist('$(DIST)'))"
 
 .PHONY: setup
 setup: $(STAMPS)/jaxmg  ## Make .venv, with jaxmg and all that its tests need

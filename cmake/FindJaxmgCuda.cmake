@@ -80,11 +80,12 @@ function(jaxmg_find_cuda major)
 
     cmake_path(GET runtime PARENT_PATH root)
     if(runtime MATCHES "/cuda_runtime/include$")
-        # NVIDIA's wheels for CUDA 12: each part has a folder of its own.
+        # NVIDIA's wheels for CUDA 12: each part has a folder of its own, and CUDA 13 has one for all.
         cmake_path(GET root PARENT_PATH wheels)
         file(GLOB header_folders ${wheels}/*/include)
         file(GLOB library_folders ${wheels}/*/lib)
-        list(APPEND header_folders ${wheels}/cu13/include/cccl)
+        list(FILTER header_folders EXCLUDE REGEX "/cu13/")
+        list(FILTER library_folders EXCLUDE REGEX "/cu13/")
     else()
         set(header_folders ${runtime} ${runtime}/cccl)
         set(library_folders

@@ -33,6 +33,9 @@ extern "C" {
 /// The message of this thread's last failure.
 const char* jaxmg_last_error() { return last_error.c_str(); }
 
+/// The minor version of the FFI headers that this was built against; the major one is 0.
+std::int32_t jaxmg_ffi_version() { return XLA_FFI_API_MINOR; }
+
 /// Number of pointers that jaxmg_set_blas() takes.
 std::int64_t jaxmg_blas_entries() {
   return static_cast<std::int64_t>(sizeof(jaxmg::cpu::BlasTable) / sizeof(void*));

@@ -6,6 +6,8 @@ from . import utils as utils
 from ._cho_factor import CholeskyFactor as CholeskyFactor
 from ._cho_factor import cho_factor as cho_factor
 from ._cho_factor import cho_solve as cho_solve
+from ._compat import UntestedJaxWarning as UntestedJaxWarning
+from ._compat import warn_if_untested as _warn_if_untested
 from ._cyclic import calculate_padding as calculate_padding
 from ._cyclic import cyclic_1d as cyclic_1d
 from ._cyclic import get_cols_cyclic as get_cols_cyclic
@@ -27,6 +29,8 @@ from ._syevd import syevd_jit_ctx as syevd_jit_ctx
 from ._syevd import syevd_shardmap_ctx as syevd_shardmap_ctx
 
 __version__ = _version("jaxmg")
+
+_warn_if_untested()
 
 # Programs that were exported or cached by another process call our handlers without tracing
 # anything here, so they are registered now.

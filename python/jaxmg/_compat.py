@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import secrets
+import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +28,46 @@ try:  # jax >= 0.7
     from jax.sharding import use_abstract_mesh as _use_abstract_mesh
 except ImportError:
     from jax._src.mesh import use_abstract_mesh as _use_abstract_mesh
+
+#: The newest jax that all tests were run with, the one in CI. Newer ones are used all the same.
+NEWEST_TESTED_JAX = "0.12.0"
+
+
+class UntestedJaxWarning(UserWarning):
+    """This jax is newer than the newest that jaxmg was tested with."""
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """(0, 12, 0) of "0.12.0.1" and "0.12.0.dev20261123": patches and builds are no news."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def warn_if_untested(version: str = jax.__version__) -> None:
+    """Gives one UntestedJaxWarning if `version` of jax is newer than NEWEST_TESTED_JAX."""
+    if _release(version) > _release(NEWEST_TESTED_JAX):
+        warnings.warn(
+            f"jax {version} is newer than {NEWEST_TESTED_JAX}, the newest that jaxmg was tested "
+            "with. To silence this: warnings.filterwarnings('ignore', message='jax .* is newer', "
+            "category=UserWarning)",
+            UntestedJaxWarning,
+            stacklevel=3,
+        )
+
+
+def ffi_version() -> tuple[int, int]:
+    """The version of XLA's foreign function interface in this jaxlib, by its headers."""
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text(encoding="utf-8")
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header))
+    return int(found["MAJOR"]), int(found["MINOR"])
+
+
+def running_cuda_major() -> int | None:
+    """The major version of the CUDA that JAX's GPUs run, if it says so. Starts JAX's devices."""
+    from jax.extend.backend import get_backend
+
+    found = re.search(r"cuda (\d+)\d{3}\b", get_backend("cuda").platform_version)
+    return int(found.group(1)) if found else None
+
 
 _sharding: Any = jax.sharding
 _set_mesh: Any = jax.set_mesh if hasattr(jax, "set_mesh") else _sharding.use_mesh

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from . import _compat
+from . import _compat, _loading
 
 _PLATFORMS = {"cpu": 0, "cuda": 1, "cpu_processes": 2}
 #: Whose algorithms a call runs; see `_entry.find_engine`.
@@ -32,18 +30,13 @@ _TARGETS = (
 _CPU_TARGETS = {"jaxmg_syevd": ("eigh", "syevd", "syevd_jit_ctx", "syevd_shardmap_ctx")}
 
 
-def _directory() -> Path:
-    override = os.environ.get("JAXMG_LIBRARY_DIR")
-    return Path(override) if override else Path(__file__).parent / "_lib"
-
-
 def _load() -> ctypes.CDLL:
-    path = _directory() / "libjaxmg_cpu.so"
+    path = _loading.library_path("cpu")
     if not path.exists():
         raise ImportError(
             f"jaxmg's compiled library was expected at {path} and is not there. Install the "
             "package (`pip install .` in its source tree), or set JAXMG_LIBRARY_DIR to the folder "
-            "that holds libjaxmg_cpu.so."
+            f"that holds {path.name}."
         )
     library = ctypes.CDLL(str(path))
     library.jaxmg_last_error.restype = ctypes.c_char_p
@@ -116,28 +109,35 @@ def _give_blas(library: ctypes.CDLL) -> None:
     ]
     if len(names) != library.jaxmg_blas_entries():
         raise ImportError(
-            f"jaxmg's compiled library in {_directory()} belongs to another version of the package"
+            f"jaxmg's compiled library in {_loading.directory()} belongs to another version of the "
+            "package"
         )
     pointers = (ctypes.c_void_p * len(names))(*[_capsule_pointer(routines[n]) for n in names])
     library.jaxmg_set_blas(pointers, b"SciPy's BLAS")
 
 
-def _load_cuda() -> ctypes.CDLL | str:
+class _CudaEngine(NamedTuple):
+    library: ctypes.CDLL
+    major: int
+
+
+def _load_cuda() -> _CudaEngine | str:
     """The CUDA engine with its handlers registered, or why it is not there."""
     platforms = os.environ.get("JAX_PLATFORMS") or "cuda"
     if not {"cuda", "gpu"} & set(platforms.split(",")):
         return f"JAX_PLATFORMS={platforms} leaves GPUs out"
-    if importlib.util.find_spec("jax_cuda13_plugin") is None:
-        found = importlib.util.find_spec("jax_cuda12_plugin") is not None
-        other = ", and found that of CUDA 12" if found else ""
-        return f'it needs the CUDA 13 plugin of JAX{other}; pip install "jax[cuda13]"'
-    path = _directory() / "libjaxmg_cu13.so"
+    plugins = _loading.cuda_plugins()
+    if not plugins:
+        return 'JAX has no CUDA plugin here; pip install "jaxmg[cuda13]" or "jaxmg[cuda12]"'
+    major = plugins[0]
+    path = _loading.library_path(f"cu{major}")
     if not path.exists():
         return (
-            f"this jaxmg was built without it: {path} is not there; install it again where an nvcc "
-            "of CUDA 13 is found"
+            f"JAX has its plugin for CUDA {major}, and this jaxmg was built without that engine: "
+            f"{path} is not there; install it again where the build finds CUDA {major}"
         )
     try:
+        _loading.load_nvidia_libraries(major)
         loaded = ctypes.CDLL(str(path))
         handlers = {
             target: {
@@ -148,23 +148,23 @@ def _load_cuda() -> ctypes.CDLL | str:
         }
     except (OSError, AttributeError) as error:
         return (
-            f"{path} could not be loaded: {error}; it needs cuBLAS and cuSOLVER of CUDA 13, from "
-            '`pip install "jax[cuda13]"` or the system'
+            f"{path} could not be loaded: {error}; it needs cuBLAS and cuSOLVER of CUDA {major}, "
+            f'from `pip install "jaxmg[cuda{major}]"` or the system'
         )
     for target, stages in handlers.items():
         jax.ffi.register_ffi_target(target, stages, "CUDA")
-    return loaded
+    return _CudaEngine(loaded, major)
 
 
 @functools.cache
-def _cuda() -> ctypes.CDLL | str:
+def _cuda() -> _CudaEngine | str:
     return _load_cuda()
 
 
 def cuda_library() -> ctypes.CDLL | None:
-    """The CUDA engine, where JAX has its CUDA 13 plugin and the package was built with it."""
+    """The CUDA engine, where JAX has a CUDA plugin and the package was built for its CUDA."""
     cuda = _cuda()
-    return None if isinstance(cuda, str) else cuda
+    return None if isinstance(cuda, str) else cuda.library
 
 
 def cusolvermg_problem() -> str | None:
@@ -172,8 +172,9 @@ def cusolvermg_problem() -> str | None:
     cuda = _cuda()
     if isinstance(cuda, str):
         return f"it runs in jaxmg's CUDA engine, which cannot be used: {cuda}"
-    cuda.jaxmg_load_cusolvermg.restype = ctypes.c_char_p
-    reason = cuda.jaxmg_load_cusolvermg()
+    load = cuda.library.jaxmg_load_cusolvermg
+    load.restype = ctypes.c_char_p
+    reason = load()
     return None if reason is None else reason.decode()
 
 
@@ -182,9 +183,20 @@ def engines() -> dict[str, str]:
     cuda, cusolvermg = _cuda(), cusolvermg_problem()
     return {
         "cpu": "yes",
-        "cuda": f"no: {cuda}" if isinstance(cuda, str) else "yes, for CUDA 13",
+        "cuda": f"no: {cuda}" if isinstance(cuda, str) else f"yes, for CUDA {cuda.major}",
         "cusolvermg": "yes" if cusolvermg is None else f"no: {cusolvermg}",
     }
+
+
+def _check_cuda_major(routine: str, engine: _CudaEngine) -> None:
+    """JAX may have plugins for both: then its GPUs are those of the one that it took."""
+    running = _compat.running_cuda_major()
+    if running is not None and running != engine.major:
+        raise RuntimeError(
+            f"{routine}: JAX runs CUDA {running}, and jaxmg loaded its engine for CUDA "
+            f"{engine.major}, since JAX's plugins for both are installed; remove one of them: "
+            f"`pip uninstall jax-cuda{engine.major}-plugin jax-cuda{engine.major}-pjrt`"
+        )
 
 
 def check_platform(routine: str, platform: str) -> None:
@@ -195,9 +207,11 @@ def check_platform(routine: str, platform: str) -> None:
             "eigensolver for GPUs yet; use jnp.linalg.eigh on one of them"
         )
     cuda = _cuda()
-    if platform == "cpu" or (platform in ("gpu", "cuda") and not isinstance(cuda, str)):
+    if platform == "cpu":
         return
     if platform in ("gpu", "cuda"):
+        if not isinstance(cuda, str):
+            return _check_cuda_major(routine, cuda)
         raise RuntimeError(
             f"{routine}: jaxmg's CUDA engine cannot be used: {cuda}. `python -m jaxmg info` shows "
             "what is installed"

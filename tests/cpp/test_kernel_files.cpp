@@ -72,6 +72,19 @@ TYPED_TEST(KernelFiles, EachBinaryHasAllKernels) {
   }
 }
 
+TEST(KernelFile, NamesOfKernels) {
+  using detail::is_named;
+  EXPECT_TRUE(is_named<>("total", "total"));
+  EXPECT_FALSE(is_named<>("total<float>", "total"));
+  EXPECT_TRUE((is_named<float, std::complex<double>>("f<float, complex<double>>", "f")));
+  EXPECT_FALSE((is_named<float, float>("f<float, double>", "f")));
+  EXPECT_FALSE(is_named<float>("f<float, float>", "f"));
+  EXPECT_FALSE(is_named<float>("of<float>", "f"));
+  EXPECT_TRUE((is_named<double, std::integral_constant<int, 8>>("f<double, 8>", "f")));
+  EXPECT_TRUE((is_named<std::integral_constant<int, 32>>("f<32>", "f")));
+  EXPECT_TRUE((is_named<std::integral_constant<int, 640>>("f<640>", "f")));
+}
+
 TEST(KernelFile, ADeviceGetsTheNewestCodeThatItRuns) {
   const auto binary = [](int architecture, bool is_ptx) {
     return KernelBinary{architecture, is_ptx, nullptr, 0};

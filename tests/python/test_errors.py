@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from importlib.util import find_spec
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
-from jaxmg import _library
+from jaxmg import _compat, _library, _loading
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -293,8 +293,15 @@ def test_missing_library_says_where_it_was_sought(tmp_path):
 
 
 FAKE_PLUGIN = """
-import sys, types
+import ctypes, sys, types
 from importlib.machinery import ModuleSpec
+real, without = ctypes.CDLL, {without!r}
+def load(name, *rest, **options):  # NVIDIA's libraries are, or are not, there
+    if "libcu" not in name:
+        return real(name, *rest, **options)
+    if without in name:
+        raise OSError(name + ": cannot open shared object file")
+ctypes.CDLL = load
 for name in {plugins!r}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__spec__ = ModuleSpec(name, None)
@@ -314,31 +321,48 @@ except RuntimeError as error:
     ("case", "reason"),
     [
         ("not asked for", r"JAX_PLATFORMS=cpu leaves GPUs out"),
-        ("no plugin", r'it needs the CUDA 13 plugin of JAX; pip install "jax\[cuda13\]"'),
-        ("CUDA 12", r"CUDA 13 plugin of JAX, and found that of CUDA 12; pip install"),
-        ("not built", r"built without it: \S+libjaxmg_cu13.so is not there; install it again"),
+        (
+            "no plugin",
+            r'JAX has no CUDA plugin here; pip install "jaxmg\[cuda13\]" or "jaxmg\[cuda12',
+        ),
+        (
+            "CUDA 12",
+            r"CUDA 12, and this jaxmg was built without that engine: \S+libjaxmg_cu12-ffi0",
+        ),
+        (
+            "not built",
+            r"CUDA 13, and this jaxmg was built .*libjaxmg_cu13-\S+ is not there; install",
+        ),
         (
             "broken",
-            r"libjaxmg_cu13.so could not be loaded: .* needs cuBLAS and cuSOLVER of CUDA 13",
+            r"libjaxmg_cu13-\S+ could not be loaded: .* needs cuBLAS and cuSOLVER of CUDA 13",
         ),
-        ("of another version", r"libjaxmg_cu13.so could not be loaded: .*undefined symbol: jaxmg_"),
+        (
+            "without cuSOLVER",
+            r"could not be loaded: libcusolver.so.12: cannot open .*; it needs .*jaxmg\[cuda13\]",
+        ),
+        (
+            "of another version",
+            r"libjaxmg_cu13-\S+ could not be loaded: .*undefined symbol: jaxmg_",
+        ),
     ],
     ids=lambda value: value.replace(" ", "_") if "\\" not in value else "",
 )
 def test_where_there_is_no_cuda_engine(case, reason, tmp_path):
     """Import and CPUs work; what is missing is said by `info` and by a call on GPUs."""
-    cpu = _library._directory() / "libjaxmg_cpu.so"
+    cpu = _loading.library_path("cpu")
     (tmp_path / cpu.name).symlink_to(cpu)
-    engine = tmp_path / "libjaxmg_cu13.so"
+    engine = tmp_path / cpu.name.replace("cpu", "cu13")
     if case == "broken":
         engine.write_text("not a library")
-    elif case == "of another version":
+    elif case != "not built":
         engine.symlink_to(cpu)
     plugins = {"no plugin": [], "CUDA 12": ["jax_cuda12_plugin"]}.get(case, ["jax_cuda13_plugin"])
-    if find_spec("jax_cuda13_plugin") and case in ("no plugin", "CUDA 12"):
-        pytest.skip("the plugin is installed here")
+    if _loading.cuda_plugins() and case in ("no plugin", "CUDA 12"):
+        pytest.skip("a plugin is installed here")
     # JAX itself starts CPU devices alone; what jaxmg looks at is set behind its back.
-    code = FAKE_PLUGIN.format(plugins=plugins)
+    without = "libcusolver" if case == "without cuSOLVER" else "nothing"
+    code = FAKE_PLUGIN.format(plugins=plugins, without=without)
     if case != "not asked for":
         code = code.replace(
             "import jax, jaxmg", "import jax, os; os.environ['JAX_PLATFORMS'] = ''; import jaxmg"
@@ -348,6 +372,57 @@ def test_where_there_is_no_cuda_engine(case, reason, tmp_path):
     told, error = done.stdout.splitlines()
     assert re.search("no: .*" + reason, told)
     assert re.search("potrs: jaxmg's CUDA engine cannot be used: .*" + reason, error)
+
+
+@pytest.mark.parametrize("plugins", [(), (12,), (13,), (12, 13)])
+def test_cuda_majors_that_jax_has_plugins_for(plugins, monkeypatch):
+    """13 before 12, which is JAX's own order."""
+    installed = {f"jax_cuda{major}_plugin" for major in plugins}
+    monkeypatch.setattr(
+        _loading.importlib.util, "find_spec", lambda name: name in installed or None
+    )
+    assert _loading.cuda_plugins() == tuple(sorted(plugins, reverse=True))
+
+
+@pytest.mark.parametrize(("running", "refused"), [(13, False), (None, False), (12, True)])
+def test_engine_for_another_cuda_than_jax_runs(running, refused, monkeypatch):
+    monkeypatch.setattr(_library, "_cuda", lambda: _library._CudaEngine(None, 13))
+    monkeypatch.setattr(_compat, "running_cuda_major", lambda: running)
+    if not refused:
+        return _library.check_platform("potrs", "gpu")
+    with pytest.raises(
+        RuntimeError, match=r"potrs: JAX runs CUDA 12, .*pip uninstall jax-cuda13-pl"
+    ):
+        _library.check_platform("potrs", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("version", "major"),
+    [("PJRT C API\ncuda 12080", 12), ("cuda 13000", 13), ("<unknown>", None), ("rocm 60300", None)],
+)
+def test_cuda_major_that_jax_says_to_run(version, major, monkeypatch):
+    backend = SimpleNamespace(platform_version=version)
+    monkeypatch.setattr("jax.extend.backend.get_backend", lambda platform: backend)
+    assert _compat.running_cuda_major() == major
+
+
+def test_where_nvidia_libraries_are_found(tmp_path, monkeypatch):
+    """In a wheel of NVIDIA's, as JAX looks for them, else wherever the system has them."""
+    loaded = []
+    monkeypatch.setattr(_loading.ctypes, "CDLL", loaded.append)
+    monkeypatch.syspath_prepend(tmp_path)
+    for folder, name in [("cublas", "libcublas.so.12"), ("cu13", "libcusolver.so.12")]:
+        (tmp_path / "nvidia" / folder / "lib").mkdir(parents=True)
+        (tmp_path / "nvidia" / folder / "lib" / name).touch()
+    for name in [name for name in sys.modules if name.split(".")[0] == "nvidia"]:
+        monkeypatch.delitem(sys.modules, name)
+    _loading.load_nvidia_libraries(12)
+    cublas = str(tmp_path / "nvidia" / "cublas" / "lib" / "libcublas.so.12")
+    assert loaded == ["libcublasLt.so.12", cublas, "libcusolver.so.11"]
+    loaded.clear()
+    _loading.load_nvidia_libraries(13)
+    cusolver = str(tmp_path / "nvidia" / "cu13" / "lib" / "libcusolver.so.12")
+    assert loaded == ["libcublasLt.so.13", "libcublas.so.13", cusolver]
 
 
 def test_devices_without_an_engine(mesh, monkeypatch):

@@ -21,8 +21,8 @@ Team Team::cuda(std::vector<int> devices, const CudaTeamOptions& options) {
   return Team(size, std::move(ranks));
 #else
   throw DeviceError(
-      "Team::cuda: this jaxmg was built without its CUDA engine, for which CMake must find an "
-      "nvcc");
+      "Team::cuda: this jaxmg was built without its CUDA engine, for which CMake must find CUDA 12 "
+      "or 13");
 #endif
 }
 

@@ -68,10 +68,17 @@ template <>
 inline constexpr std::string_view argument_name<std::complex<float>> = "complex<float>";
 template <>
 inline constexpr std::string_view argument_name<std::complex<double>> = "complex<double>";
-template <int digit>
-requires(digit >= 0 && digit < 10) inline constexpr std::string_view
-    argument_name<std::integral_constant<int, digit>> =
-        std::string_view("0123456789").substr(digit, 1);
+
+/// A number from 0 to 999.
+template <int n>
+struct Decimal {
+  static_assert(n >= 0 && n < 1000);
+  static constexpr char digits[] = {'0' + n / 100, '0' + n / 10 % 10, '0' + n % 10};
+  static constexpr std::size_t leading = n >= 100 ? 0 : n >= 10 ? 1 : 2;
+  static constexpr std::string_view text{digits + leading, 3 - leading};
+};
+template <int n>
+inline constexpr std::string_view argument_name<std::integral_constant<int, n>> = Decimal<n>::text;
 
 /// Takes `part` off the front of `text`, if it is there.
 constexpr bool take(std::string_view& text, std::string_view part) {

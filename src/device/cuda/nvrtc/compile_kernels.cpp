@@ -108,8 +108,8 @@ Compiled compile(const std::filesystem::path& source, Architecture architecture,
   return compiled;
 }
 
-/// "add<float>" of the symbol of jaxmg::cuda::add<float>(MatrixView<float const>, ...), and
-/// "complex<float>" for the device's complex numbers.
+/// "add<float>" of the symbol of jaxmg::cuda::add<float>(MatrixView<float const>, ...), with
+/// "complex<float>" for any kind of complex numbers.
 std::string name_of(const std::string& symbol) {
   int status = 0;
   char* const demangled = abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status);
@@ -119,6 +119,7 @@ std::string name_of(const std::string& symbol) {
   name = std::regex_replace(name, std::regex(R"(\b(\w+::)+)"), "");
   name = std::regex_replace(name, std::regex("^void "), "");
   name = std::regex_replace(name, std::regex("> >"), ">>");
+  name = std::regex_replace(name, std::regex("Complex<"), "complex<");
   return name.substr(0, name.find('('));
 }
 

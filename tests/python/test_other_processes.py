@@ -1,0 +1,96 @@
+"""Programs that leave the process: exported ones, and compiled ones in a cache."""
+
+import jax
+import numpy as np
+import pytest
+from devices import cpu_only
+from jax import export
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from matrices import random_matrix, residual, spd
+from processes import run_python
+
+import jaxmg
+
+pytestmark = cpu_only
+
+N, DEVICES = 24, 4
+A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
+
+#: Two calls, so that each has to find its own partners in a process that traced neither.
+PROGRAM = """
+def solve_twice(a, b):
+    x = jaxmg.potrs(a, b, 4, mesh, P("x", None))
+    return x, jaxmg.potrs(2 * a, b, 4, mesh, P("x", None))
+"""
+
+PREAMBLE = """
+import jax, jaxmg, numpy as np
+from jax import export
+from jax.sharding import NamedSharding, PartitionSpec as P
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_enable_x64", True)
+mesh = jax.make_mesh((4,), ("x",))
+given = np.load(FILE)
+a = jax.device_put(given["a"], NamedSharding(mesh, P("x", None)))
+b = jax.device_put(given["b"], NamedSharding(mesh, P()))
+"""
+
+
+@pytest.fixture
+def preamble(tmp_path):
+    np.savez(tmp_path / "given.npz", a=A, b=B)
+    return PREAMBLE.replace("FILE", repr(str(tmp_path / "given.npz")))
+
+
+def check(path):
+    found = np.load(path)
+    assert residual(A, found["x"], B) < 10
+    assert residual(2 * A, found["y"], B) < 10
+
+
+def test_exported_program_runs_in_another_process(tmp_path, preamble):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:DEVICES]), ("x",))
+    rows, everywhere = NamedSharding(mesh, P("x", None)), NamedSharding(mesh, P())
+    names = {"jaxmg": jaxmg, "mesh": mesh, "P": P}
+    exec(PROGRAM, names)
+    exported = export.export(
+        jax.jit(names["solve_twice"], in_shardings=(rows, everywhere)),
+        disabled_checks=[export.DisabledSafetyCheck.custom_call("jaxmg_potrs")],
+    )(jax.ShapeDtypeStruct(A.shape, A.dtype), jax.ShapeDtypeStruct(B.shape, B.dtype))
+    (tmp_path / "program").write_bytes(exported.serialize())
+    program, results = str(tmp_path / "program"), str(tmp_path / "found.npz")
+    run_python(
+        preamble
+        + f"""
+exported = export.deserialize(bytearray(open({program!r}, "rb").read()))
+x, y = jax.jit(exported.call)(a, b)
+np.savez({results!r}, x=x, y=y)
+"""
+    )
+    check(results)
+
+
+def test_compilation_cache_serves_another_process(tmp_path, preamble):
+    results, cache = str(tmp_path / "found.npz"), str(tmp_path / "cache")
+    code = (
+        preamble
+        + PROGRAM
+        + f"""
+hits = []
+jax.monitoring.register_event_listener(
+    lambda event, **rest: hits.append(event) if event.endswith("cache_hits") else None)
+x, y = jax.jit(solve_twice)(a, b)
+np.savez({results!r}, x=x, y=y)
+print(len(hits))
+"""
+    )
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    first = int(run_python(code, **settings))
+    check(results)
+    assert int(run_python(code, **settings)) > first
+    check(results)
