@@ -8,6 +8,7 @@
 #include <fstream>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <sstream>
 #include <string>
@@ -80,10 +81,18 @@ void expect_all(const std::vector<std::string>& messages, const std::string& par
   }
 }
 
+/// Memory that peers may read until all ranks have met: a program that is left must not free it.
+std::shared_ptr<double> kept(index_t count) {
+  static std::mutex mutex;
+  static std::vector<std::shared_ptr<double>> all;
+  const std::unique_lock lock(mutex);
+  return all.emplace_back(cpu::allocate<double>(count));
+}
+
 /// Each rank in turn shows the others a matrix, which may be larger than a ring.
 void pass_around(Rank<Backend>& rank, index_t rows, index_t cols) {
   const index_t ld = rows + 3, count = ld * cols;
-  const auto mine = cpu::allocate<double>(count), copy = cpu::allocate<double>(count);
+  const auto mine = kept(count), copy = kept(count);
   for (int owner = 0; owner < rank.size(); ++owner) {
     std::iota(mine.get(), mine.get() + count, 1000.0 * rank.index() + owner);
     std::fill_n(copy.get(), count, -1.0);
