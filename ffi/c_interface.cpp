@@ -4,8 +4,8 @@
 #include <string>
 
 #include "api/factor_program.hpp"
-#include "api/team_solver_program.hpp"
 #include "api/syevd_plan.hpp"
+#include "api/team_solver_program.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "join.hpp"

@@ -1,5 +1,5 @@
-// Launchers of the few kernels that no library has; the kernels are in kernels/*.cu. All are enqueued
-// on `stream`.
+// Launchers of the few kernels that no library has; the kernels are in kernels/*.cu. All are
+// enqueued on `stream`.
 #pragma once
 
 #include <cuda_runtime_api.h>
