@@ -23,7 +23,7 @@ IN_VENV := PATH="$$PWD/$(BIN):$$PATH"
 # Folders too, so that a file that is added or removed counts. third_party/ comes by its files.
 WHEEL_SOURCES := $(shell find python/jaxmg include src ffi cmake third_party \
                    \( -name __pycache__ -o -name _lib \) -prune -o -print 2>/dev/null) \
-                 CMakeLists.txt CMakePresets.json pyproject.toml README.md LICENSE VERSION
+                 CMakeLists.txt CMakePresets.json pyproject.toml scripts/wheel_backend.py README.md LICENSE VERSION
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
@@ -95,13 +95,10 @@ tester: $(BUILD)/.configured-with-tests  ## Build build/bin/jaxmg_tester
 
 # ---- Python --------------------------------------------------------------------------------------
 
-# auditwheel gives the wheel the name of the oldest systems that it runs on, and bundles nothing.
 $(DIST)/.built: $(WHEEL_SOURCES) $(BUILD)/.configured $(STAMPS)/wheel
-	@rm -rf $(DIST)/*.whl $(BUILD)/wheel
-	$(IN_VENV) python -m pip wheel . --quiet --no-build-isolation --no-deps --wheel-dir $(BUILD)/wheel \
+	@rm -f $(DIST)/*.whl
+	$(IN_VENV) python -m pip wheel . --quiet --no-build-isolation --no-deps --wheel-dir $(DIST) \
 	  --config-settings build-dir=$(BUILD) --config-settings cmake.args=--preset=dev
-	$(IN_VENV) auditwheel repair --plat auto --wheel-dir $(DIST) \
-	  --exclude 'libcublas.so.*' --exclude 'libcublasLt.so.*' --exclude 'libcusolver.so.*' $(BUILD)/wheel/*.whl
 	@touch $@
 
 $(STAMPS)/jaxmg: $(DIST)/.built $(STAMPS)/packages
