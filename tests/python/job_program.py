@@ -61,6 +61,13 @@ def all_routines(mesh, dtypes="float32,float64,complex64,complex128"):
         assert residual(a, host(factor.solve(many)), many) < 10
         assert identity_residual(a, host(factor.inverse())) < 10
 
+        w, v = jaxmg.syevd(spread, TILE, mesh, ROWS)
+        w, v = np.asarray(w, np.float64), host(v)
+        assert residual(a, v, v * w) < 10
+        assert residual(v.conj().T, v, np.eye(n)) < 10
+        alone = jax.jit(lambda a: jaxmg.syevd(a, TILE, mesh, ROWS, return_eigenvectors=False))
+        np.testing.assert_allclose(alone(spread), w, atol=10 * n * np.finfo(dtype).eps)
+
         cyclic = jaxmg.cyclic_1d(spread, TILE, mesh, P("x", None))
         order = cyclic_order(n, jax.device_count(), TILE)
         np.testing.assert_array_equal(host(cyclic), a[order])
