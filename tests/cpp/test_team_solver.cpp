@@ -419,7 +419,7 @@ TYPED_TEST(TeamSolverProgramOnCpu, AFailingLibraryIsOneError) {
 /// What takes the library long is work: the clock of silent ranks does not run.
 TEST(TeamSolver, ASlowLibraryIsNotSilence) {
   using B = jaxmg::cpu::Backend;
-  jaxmg::TeamCall<B> call(3, {true, std::chrono::milliseconds(20)});
+  jaxmg::LocalTeamCall<B> call(3, {true, std::chrono::milliseconds(20)});
   std::vector<TeamSolverSeat> seats(3);
   std::vector<std::thread> threads;
   for (int p = 0; p < 3; ++p) {
@@ -445,7 +445,7 @@ TEST(TeamSolver, ASlowLibraryIsNotSilence) {
 /// Rank 0 works when all queues of all ranks are empty.
 TEST(TeamSolver, NothingIsUnderWayWhenRank0Works) {
   using B = jaxmg::cpu::Backend;
-  jaxmg::TeamCall<B> call(3, {});
+  jaxmg::LocalTeamCall<B> call(3, {});
   std::vector<TeamSolverSeat> seats(3);
   std::atomic<int> done{0};
   std::vector<std::thread> threads;
