@@ -419,54 +419,39 @@ TYPED_TEST(TeamSolverProgramOnCpu, AFailingLibraryIsOneError) {
 /// What takes the library long is work: the clock of silent ranks does not run.
 TEST(TeamSolver, ASlowLibraryIsNotSilence) {
   using B = jaxmg::cpu::Backend;
-  jaxmg::LocalTeamCall<B> call(3, {true, std::chrono::milliseconds(20)});
   std::vector<TeamSolverSeat> seats(3);
-  std::vector<std::thread> threads;
-  for (int p = 0; p < 3; ++p) {
-    threads.emplace_back([&, p] {
-      jaxmg::cpu::Device device;
-      const auto failure = jaxmg::run_rank<B>(call, p, device, [&](jaxmg::Rank<B>& rank) {
-        jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(p)]);
-        for (std::int64_t i = 0; i < 3; ++i) {
-          if (p == 2) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-          const std::int64_t answer = ask([i] {
-            std::this_thread::sleep_for(std::chrono::milliseconds(100));
-            return 40 + i;
-          });
-          EXPECT_EQ(answer, 40 + i);
-        }
+  const auto program = [&](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(rank.index())]);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      if (rank.index() == 2) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      const std::int64_t answer = ask([i] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        return 40 + i;
       });
-      EXPECT_FALSE(failure);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+      EXPECT_EQ(answer, 40 + i);
+    }
+  };
+  jaxmg::run_team(3, program, {true, std::chrono::milliseconds(20)});
 }
 
 /// Rank 0 works when all queues of all ranks are empty.
 TEST(TeamSolver, NothingIsUnderWayWhenRank0Works) {
   using B = jaxmg::cpu::Backend;
-  jaxmg::LocalTeamCall<B> call(3, {});
   std::vector<TeamSolverSeat> seats(3);
   std::atomic<int> done{0};
-  std::vector<std::thread> threads;
-  for (int p = 0; p < 3; ++p) {
-    threads.emplace_back([&, p] {
-      jaxmg::cpu::Device device;
-      jaxmg::run_rank<B>(call, p, device, [&](jaxmg::Rank<B>& rank) {
-        jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(p)]);
-        for (int round = 1; round <= 3; ++round) {
-          for (auto* const queue : {&rank.panel(), &rank.copies()}) {
-            queue->enqueue([&done, p] {
-              std::this_thread::sleep_for(std::chrono::milliseconds(10 * p));
-              ++done;
-            });
-          }
-          EXPECT_EQ(ask([&done] { return done.load(); }), 6 * round);
-        }
-      });
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  const auto program = [&](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(rank.index())]);
+    for (int round = 1; round <= 3; ++round) {
+      for (auto* const queue : {&rank.panel(), &rank.copies()}) {
+        queue->enqueue([&done, p = rank.index()] {
+          std::this_thread::sleep_for(std::chrono::milliseconds(10 * p));
+          ++done;
+        });
+      }
+      EXPECT_EQ(ask([&done] { return done.load(); }), 6 * round);
+    }
+  };
+  jaxmg::run_team(3, program, {});
 }
 
 // ---- Sizes: what no device is asked for
