@@ -353,7 +353,7 @@ def _by_tangent(storage: jax.Array) -> jax.Array:
     Its value is zero: that of the storage is not A's, and what is there in the triangle that no
     routine reads may be NaN.
     """
-    return jnp.zeros_like(storage)
+    return jnp.where(np.False_, storage, 0)  # zeros_like has a wrong sharding under vmap
 
 
 @_by_tangent.defjvp

@@ -1,6 +1,8 @@
 """Whose algorithms a call runs: the keyword, JAXMG_ENGINE, and what is said where an engine cannot
 run. test_potrs.py and test_potri.py run with every engine of the platform."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -105,7 +107,7 @@ class FakeCuda:
     """A CUDA engine whose cuSOLVERMg cannot be loaded, or can."""
 
     def __init__(self, reason):
-        self.jaxmg_load_cusolvermg = lambda: reason
+        self.library = types.SimpleNamespace(jaxmg_load_cusolvermg=lambda: reason)
 
 
 @cpu_only
