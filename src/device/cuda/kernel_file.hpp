@@ -73,7 +73,7 @@ inline constexpr std::string_view argument_name<std::complex<double>> = "complex
 template <int n>
 struct Decimal {
   static_assert(n >= 0 && n < 1000);
-  static constexpr char digits[] = {'0' + n / 100, '0' + n / 10 % 10, '0' + n % 10};
+  static constexpr char digits[3] = {'0' + n / 100, '0' + n / 10 % 10, '0' + n % 10};
   static constexpr std::size_t leading = n >= 100 ? 0 : n >= 10 ? 1 : 2;
   static constexpr std::string_view text{digits + leading, 3 - leading};
 };
