@@ -21,14 +21,15 @@ PRIVATE_JAX = re.compile(r"^\s*(?:from|import)\s+(?:jax\._src|jaxlib\._)|\bjax\.
 
 # These stand above every device and every framework.
 CONTRACTS = "src/device/contract"
-ARITHMETIC = ("src/device/secular.hpp", "src/device/sturm.hpp")
+ARITHMETIC = tuple(f"src/device/{name}.hpp" for name in ("secular", "sturm", "thread"))
 TEAM_SOLVER = "src/engines/team_solver.hpp"
 PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, TEAM_SOLVER, *ARITHMETIC)
 # Which of the project's own headers they may include.
 MAY_INCLUDE = {
     "src/distribution/": ("jaxmg/", "distribution/"),
     CONTRACTS: ("jaxmg/", "distribution/", "device/contract", "device/secular.hpp"),
-    **dict.fromkeys((TEAM_SOLVER, *ARITHMETIC), ("jaxmg/",)),
+    TEAM_SOLVER: ("jaxmg/",),
+    **dict.fromkeys(ARITHMETIC, ("jaxmg/", "device/thread.hpp")),
     "src/algorithms/": ("jaxmg/", "distribution/", "device/contract", "team/", "algorithms/"),
 }
 XLA_FOLDER = "ffi/"

@@ -1,12 +1,12 @@
-// The secular equation of divide and conquer: one root of it, as one thread of a device finds it.
-// Plain loops over plain arrays.
+// The secular equation of divide and conquer: one root of it, as one thread of a device finds it,
+// or some that share its sums (`Members`, see Alone). Plain loops over plain arrays.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "jaxmg/types.hpp"
+#include "device/thread.hpp"
 
 namespace jaxmg {
 
@@ -45,24 +45,32 @@ struct SecularValue {
 };
 
 /// f = 1 / rho + psi + phi, psi summed over the poles up to `split` and phi over the others, each
-/// towards the root, so that partial sums bound the rounding error (LAPACK laed4's erretm).
-inline SecularValue evaluate(const SecularEquation& equation, index_t split, SecularRoot at) {
+/// towards the root, so that partial sums bound the rounding error (LAPACK laed4's erretm); the
+/// terms of psi have one sign, as those of phi, so that sums of parts are bounded as well.
+template <class Members>
+SecularValue evaluate(const Members& members, const SecularEquation& equation, index_t split,
+                      SecularRoot at) {
   double psi = 0, slope_below = 0, phi = 0, slope_above = 0, sums = 0;
-  for (index_t i = 0; i <= split; ++i) {
+  for (index_t i = members.first(); i <= split; i += members.count()) {
     const double t = equation.z[i] / difference(equation.poles, i, at);
     psi += equation.z[i] * t;
     slope_below += t * t;
     sums += std::abs(psi);
   }
-  for (index_t i = equation.order - 1; i > split; --i) {
+  for (index_t i = equation.order - 1 - members.first(); i > split; i -= members.count()) {
     const double t = equation.z[i] / difference(equation.poles, i, at);
     phi += equation.z[i] * t;
     slope_above += t * t;
     sums += std::abs(phi);
   }
+  psi = members.sum(psi);
+  phi = members.sum(phi);
+  slope_below = members.sum(slope_below);
+  slope_above = members.sum(slope_above);
+  sums = members.sum(sums);
   const double constant = 1 / equation.rho;
   return {constant + phi + psi, slope_below, slope_above,
-          8 * (std::abs(phi) + std::abs(psi)) + sums + 2 * constant +
+          (8 + Members::depth) * (std::abs(phi) + std::abs(psi)) + sums + 2 * constant +
               std::abs(at.offset) * (slope_below + slope_above)};
 }
 
@@ -95,7 +103,8 @@ struct SecularStart {
 
 /// The pole nearer to root j, and a first guess: the two poles around the root (or, for the last
 /// root, below it) taken as they are, the others' sum as it is in the middle.
-inline SecularStart start_of(const SecularEquation& equation, index_t j) {
+template <class Members>
+SecularStart start_of(const Members& members, const SecularEquation& equation, index_t j) {
   const bool last = j == equation.order - 1;
   const index_t lower = last ? j - 1 : j, upper = lower + 1;
   const double gap = equation.poles[upper] - equation.poles[lower];
@@ -104,12 +113,14 @@ inline SecularStart start_of(const SecularEquation& equation, index_t j) {
 
   double reach = gap;
   if (last) {
-    reach = 0;
-    for (index_t i = 0; i < equation.order; ++i) reach += equation.z[i] * equation.z[i];
-    reach *= equation.rho;
+    double square = 0;
+    for (index_t i = members.first(); i < equation.order; i += members.count()) {
+      square += equation.z[i] * equation.z[i];
+    }
+    reach = equation.rho * members.sum(square);
   }
   const SecularRoot middle{j, reach / 2};
-  const double f = evaluate(equation, lower, middle).f;
+  const double f = evaluate(members, equation, lower, middle).f;
   const double rest = f - below / difference(equation.poles, lower, middle) -
                       above / difference(equation.poles, upper, middle);
 
@@ -171,20 +182,22 @@ constexpr int secular_iterations = 100;
 /// its rounding error, or where the bracket has no room left.
 ///
 /// 4.7 evaluations of f are the mean over many matrices, each of 7 flops and a division a pole.
-inline bool find_root(const SecularEquation& equation, index_t j, SecularRoot& root) {
+template <class Members>
+bool find_root(const Members& members, const SecularEquation& equation, index_t j,
+               SecularRoot& root) {
   if (equation.order == 1) {
     root = {0, equation.rho * equation.z[0] * equation.z[0]};
     return true;
   }
   const index_t lower = j == equation.order - 1 ? j - 1 : j;
   constexpr double unit = std::numeric_limits<double>::epsilon() / 2;
-  auto [at, offsets] = detail::start_of(equation, j);
+  auto [at, offsets] = detail::start_of(members, equation, j);
   auto weights = detail::Weights::of_nearer_pole;
   double size_before = std::numeric_limits<double>::infinity(), width_before = offsets.width();
   bool was_slow = false;
 
   for (int iteration = 1; iteration <= secular_iterations; ++iteration) {
-    const detail::SecularValue value = detail::evaluate(equation, lower, at);
+    const detail::SecularValue value = detail::evaluate(members, equation, lower, at);
     root = at;
     const double size = std::abs(value.f);
     if (size <= unit * value.error) return true;
@@ -211,17 +224,16 @@ inline bool find_root(const SecularEquation& equation, index_t j, SecularRoot& r
 /// Component i of the vector whose rank-one update of the poles has exactly these roots (Loewner's
 /// formula), with the sign of z's (Gu and Eisenstat, SIAM J. Matrix Anal. Appl. 15, 1994; LAPACK
 /// laed3). Every factor but the last is below 1: a root and the pole on its far side.
-inline double refined_weight(const SecularEquation& equation, const SecularRoot* roots, index_t i) {
+template <class Members>
+double refined_weight(const Members& members, const SecularEquation& equation,
+                      const SecularRoot* roots, index_t i) {
   const double* poles = equation.poles;
   const index_t last = equation.order - 1;
-  double product = -difference(poles, i, roots[last]);
-  for (index_t j = 0; j < i; ++j) {
-    product *= difference(poles, i, roots[j]) / (poles[i] - poles[j]);
+  double product = members.first() == 0 ? -difference(poles, i, roots[last]) : 1;
+  for (index_t j = members.first(); j < last; j += members.count()) {
+    product *= difference(poles, i, roots[j]) / (poles[i] - poles[j < i ? j : j + 1]);
   }
-  for (index_t j = i; j < last; ++j) {
-    product *= difference(poles, i, roots[j]) / (poles[i] - poles[j + 1]);
-  }
-  return std::copysign(std::sqrt(std::abs(product)), equation.z[i]);
+  return std::copysign(std::sqrt(std::abs(members.product(product))), equation.z[i]);
 }
 
 }  // namespace jaxmg

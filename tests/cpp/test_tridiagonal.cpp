@@ -673,14 +673,14 @@ TEST(Secular, RootsInterlaceAndEigenvectorsAreOrthogonal) {
                  << "order " << n << ", z_0 = " << view.z[0] << ", rho " << view.rho);
     std::vector<jaxmg::SecularRoot> roots(at(n));
     for (index_t j = 0; j < n; ++j) {
-      ASSERT_TRUE(jaxmg::find_root(view, j, roots[at(j)]));
+      ASSERT_TRUE(jaxmg::find_root(jaxmg::Alone{}, view, j, roots[at(j)]));
       EXPECT_LT(jaxmg::difference(view.poles, j, roots[at(j)]), 0);
       if (j + 1 == n) continue;
       EXPECT_GT(jaxmg::difference(view.poles, j + 1, roots[at(j)]), 0);
     }
     HostMatrix<double> S(n, n);
     for (index_t i = 0; i < n; ++i) {
-      const double weight = jaxmg::refined_weight(view, roots.data(), i);
+      const double weight = jaxmg::refined_weight(jaxmg::Alone{}, view, roots.data(), i);
       EXPECT_NEAR(weight / std::sqrt(view.rho), view.z[i], 10 * static_cast<double>(n) * eps);
       for (index_t j = 0; j < n; ++j) {
         S(i, j) = weight / jaxmg::difference(view.poles, i, roots[at(j)]);
@@ -699,7 +699,7 @@ TEST(Secular, GivesUpOnWhatIsNotFinite) {
   for (const double bad : {quiet_nan<double>(), std::numeric_limits<double>::infinity()}) {
     const Equation equation{{0, 1, bad}, {0.5, 0.5, 0.5}, 1};
     jaxmg::SecularRoot root{};
-    EXPECT_FALSE(jaxmg::find_root(equation.view(), 1, root));
+    EXPECT_FALSE(jaxmg::find_root(jaxmg::Alone{}, equation.view(), 1, root));
   }
 }
 

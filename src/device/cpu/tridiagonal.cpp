@@ -86,7 +86,7 @@ void Backend::solve_secular(Queue& queue, const SecularEquation& equation, index
     declare_read(equation.z, equation.order);
     declare_write(roots + first, last - first);
     for (index_t j = first; j < last; ++j) {
-      if (find_root(equation, j, roots[j])) continue;
+      if (find_root(Alone{}, equation, j, roots[j])) continue;
       declare_write(info, 1);
       *info = 1;
     }
@@ -102,7 +102,7 @@ void Backend::refine_weights(Queue& queue, const SecularEquation& equation,
     declare_read(equation.z, equation.order);
     declare_read(roots, equation.order);
     declare_write(weights + first, last - first);
-    for (index_t i = first; i < last; ++i) weights[i] = refined_weight(equation, roots, i);
+    for (index_t i = first; i < last; ++i) weights[i] = refined_weight(Alone{}, equation, roots, i);
   });
 }
 
@@ -145,7 +145,7 @@ void Backend::bisect(Queue& queue, const R* d, const R* e, index_t n, index_t fi
     declare_read(d, n);
     declare_read(e, n - 1);
     declare_write(w, last - first);
-    const SturmSequence<R> sequence(d, e, n);
+    const SturmSequence<R> sequence(Alone{}, d, e, n);
     if (!sequence.finite()) {
       declare_write(info, 1);
       *info = 1;
