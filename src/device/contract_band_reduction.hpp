@@ -18,6 +18,9 @@ inline constexpr std::int32_t is_zero = -1;
 /// mark_zero       *info := is_zero if all of A is 0, else 0
 /// convert         dst := src, in dst's precision
 /// expect_identity *info := 1 if it was 0 and not ||G - I||_F <= tolerance
+/// small_cholesky  A := its Cholesky factor, with zeros above; *info := 1 if it was 0 and there is
+///                 none, and then A may be anything
+/// divide_rows     B := B L^-H for a tall B. L's diagonal may be complex
 /// reconstruct     from the top block Q1 of a matrix Q with orthonormal columns, and R^H: signs
 ///                 S = diag(+-1) and Q1 - S = L U with L unit lower triangular, without pivoting,
 ///                 |U_kk| >= 1. Uh := U^H, factor := -U S L^-H, Q1 := L below the diagonal and
@@ -25,10 +28,9 @@ inline constexpr std::int32_t is_zero = -1;
 ///                 elsewhere
 /// householder_qr  A = (I - Y factor Y^H) [R; 0], A.rows >= A.cols: A := Y below the diagonal and
 ///                 R on it and above, `factor` upper triangular with zeros below; `scratch` is at
-///                 least A.cols x 2 A.cols
+///                 least A.cols x 4 A.cols
 /// unit_lower      A := A with ones on its diagonal and zeros above it
 /// copy_band       band(i, j) := A(j + i, j), 0 where A has no such row; real for i = 0
-/// trsm also takes a complex diagonal.
 template <class B, class T>
 concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> && requires(
     typename B::Queue& queue, MatrixView<const T> a, MatrixView<T> c,
@@ -38,6 +40,8 @@ concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> &
   B::convert(queue, a, wide_out);
   B::convert(queue, wide, c);
   B::expect_identity(queue, wide, tolerance, info);
+  B::small_cholesky(queue, wide_out, info);
+  B::divide_rows(queue, wide, wide_out);
   B::reconstruct(queue, wide_out, wide, wide_out, wide_out);
   B::householder_qr(queue, wide_out, wide_out, wide_out);
   B::unit_lower(queue, c);

@@ -88,6 +88,10 @@ struct Backend {
   static void expect_identity(Queue& queue, MatrixView<const T> G, double tolerance,
                               std::int32_t* info);
   template <class T>
+  static void small_cholesky(Queue& queue, MatrixView<T> A, std::int32_t* info);
+  template <class T>
+  static void divide_rows(Queue& queue, MatrixView<const T> L, MatrixView<T> B);
+  template <class T>
   static void reconstruct(Queue& queue, MatrixView<T> Q1, MatrixView<const T> Rh, MatrixView<T> Uh,
                           MatrixView<T> factor);
   template <class T>

@@ -72,6 +72,17 @@ std::vector<real_t<T>> eliminate_with_signs(MatrixView<T> Q1) {
 }  // namespace
 
 template <class T>
+void Backend::small_cholesky(Queue& queue, MatrixView<T> A, std::int32_t* info) {
+  potrf<T>(queue, A, 0, info);
+  copy_lower<T>(queue, A, A);
+}
+
+template <class T>
+void Backend::divide_rows(Queue& queue, MatrixView<const T> L, MatrixView<T> B) {
+  trsm<T>(queue, Side::right, Op::conj_trans, L, B);
+}
+
+template <class T>
 void Backend::reconstruct(Queue& queue, MatrixView<T> Q1, MatrixView<const T> Rh, MatrixView<T> Uh,
                           MatrixView<T> factor) {
   queue.enqueue([=] {
@@ -161,6 +172,8 @@ template void Backend::convert(Queue&, MatrixView<const std::complex<double>>,
 
 #define JAXMG_INSTANTIATE_WIDE(W)                                                               \
   template void Backend::expect_identity(Queue&, MatrixView<const W>, double, std::int32_t*);   \
+  template void Backend::small_cholesky(Queue&, MatrixView<W>, std::int32_t*);                  \
+  template void Backend::divide_rows(Queue&, MatrixView<const W>, MatrixView<W>);               \
   template void Backend::reconstruct(Queue&, MatrixView<W>, MatrixView<const W>, MatrixView<W>, \
                                      MatrixView<W>);                                            \
   template void Backend::householder_qr(Queue&, MatrixView<W>, MatrixView<W>, MatrixView<W>);

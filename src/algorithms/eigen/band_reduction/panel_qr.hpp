@@ -29,9 +29,8 @@ template <BandReductionBackend B, Scalar W>
 void cholesky_qr_twice(typename B::Queue& queue, MatrixView<W> A, MatrixView<W> L1,
                        MatrixView<W> L2, MatrixView<W> Rh, std::int32_t* info) {
   const auto divide = [&](MatrixView<W> gram) {
-    B::template potrf<W>(queue, gram, 0, info);
-    B::template trsm<W>(queue, Side::right, Op::conj_trans, gram, A);
-    B::template copy_lower<W>(queue, gram, gram);
+    B::template small_cholesky<W>(queue, gram, info);
+    B::template divide_rows<W>(queue, gram, A);
   };
   B::template gemm<W>(queue, Op::conj_trans, Op::none, W(1), A, A, W(0), L1);
   divide(L1);
@@ -79,10 +78,10 @@ PanelRoute panel_qr(typename B::Queue& queue, MatrixView<T> A, MatrixView<T> fac
   }
   if (outcome == 0) {
     B::template reconstruct<W>(queue, Q.row_range(0, w), small(2), small(3), wide_factor);
-    B::template trsm<W>(queue, Side::right, Op::conj_trans, small(3), Q.row_range(w, Q.rows));
+    B::template divide_rows<W>(queue, small(3), Q.row_range(w, Q.rows));
   } else {
     B::template convert<T, W>(queue, A, Q);
-    B::template householder_qr<W>(queue, Q, wide_factor, work.small.column_range(0, 2 * w));
+    B::template householder_qr<W>(queue, Q, wide_factor, work.small.column_range(0, 4 * w));
   }
   B::template convert<W, T>(queue, Q, A);
   B::template convert<W, T>(queue, wide_factor, factor);
