@@ -21,7 +21,7 @@ PRIVATE_JAX = re.compile(r"^\s*(?:from|import)\s+(?:jax\._src|jaxlib\._)|\bjax\.
 
 # These stand above every device and every framework.
 CONTRACTS = "src/device/contract"
-ARITHMETIC = tuple(f"src/device/{name}.hpp" for name in ("secular", "sturm", "thread"))
+ARITHMETIC = tuple(f"src/device/{name}.hpp" for name in ("leaf", "secular", "sturm", "thread"))
 TEAM_SOLVER = "src/engines/team_solver.hpp"
 PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, TEAM_SOLVER, *ARITHMETIC)
 # Which of the project's own headers they may include.

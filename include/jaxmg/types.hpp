@@ -36,6 +36,10 @@ struct RealOf<std::complex<R>> {
 template <class T>
 using real_t = typename detail::RealOf<T>::type;
 
+/// d for s and d, z for c and z.
+template <Scalar T>
+using wide_t = std::conditional_t<is_complex_v<T>, std::complex<double>, double>;
+
 enum class DType : std::int32_t { f32 = 0, f64 = 1, c64 = 2, c128 = 3 };
 
 /// Calls `f.template operator()<T>()` with the scalar type that `dtype` names.

@@ -5,15 +5,11 @@
 
 namespace jaxmg {
 
-/// double for s and d, complex<double> for c and z: what panels are factored in.
-template <Scalar T>
-using wide_t = std::conditional_t<is_complex_v<T>, std::complex<double>, double>;
-
 /// What mark_zero() writes for a matrix of zeros; failures are positive.
 inline constexpr std::int32_t is_zero = -1;
 
 // clang-format off
-/// `wide` is in double precision. b x b operands are small enough for one thread block's memory.
+/// `wide` is in double precision, in which panels are factored. b x b operands are small enough for one thread block's memory.
 ///
 /// mark_zero       *info := is_zero if all of A is 0, else 0
 /// convert         dst := src, in dst's precision

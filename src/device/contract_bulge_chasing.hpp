@@ -6,6 +6,9 @@
 
 namespace jaxmg {
 
+/// The widest band that chase() takes on every device.
+inline constexpr index_t widest_chased_band = 64;
+
 // clang-format off
 /// `reflectors` has a column of length b for each H = I - tau v v^H of a chunk, in the order that
 /// distribution/bulge_sweeps.hpp tells. H is unitary and Hermitian: tau is real. v(0) = 1 is not

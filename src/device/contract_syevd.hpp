@@ -11,8 +11,8 @@ namespace jaxmg {
 /// heevd           w := the eigenvalues of A, ascending, its lower triangle read, its entries not much
 ///                 larger than 1; with `vectors` A := its eigenvectors, else A is lost. *info := 0, or
 ///                 not where A is not finite or the iteration fails: w and A are then anything
-/// call_host       calls f on the host, on a thread of the backend, once the queue gets there and
-///                 before it goes on; f must neither wait nor call the device
+/// call_host       calls f on the host, on a thread of the backend or the rank's own, once the queue
+///                 gets there and before it goes on; f must neither wait nor call the device
 template <class B, class T>
 concept SyevdBackendFor = BackendFor<B, T> && requires(
     typename B::Queue& queue, MatrixView<T> a, real_t<T>* w, bool vectors, std::int32_t* info,

@@ -11,14 +11,6 @@
 
 namespace jaxmg {
 
-/// (x, y) := (cosine x + sine y, cosine y - sine x) for columns x = first, y = second.
-struct Rotation {
-  index_t first;
-  index_t second;
-  double cosine;
-  double sine;
-};
-
 /// The widest tridiagonal block that solve_leaves() takes.
 constexpr index_t widest_leaf = 32;
 

@@ -30,6 +30,14 @@ struct SecularRoot {
   double offset;
 };
 
+/// (x, y) := (cosine x + sine y, cosine y - sine x) for columns x = first, y = second.
+struct Rotation {
+  index_t first;
+  index_t second;
+  double cosine;
+  double sine;
+};
+
 /// poles_i - lambda.
 inline double difference(const double* poles, index_t i, SecularRoot root) {
   return (poles[i] - poles[root.origin]) - root.offset;

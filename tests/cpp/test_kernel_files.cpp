@@ -11,9 +11,14 @@
 #include <gtest/gtest.h>
 
 #include "device/cuda/kernel_file.hpp"
+#include "kernels/band_reduction.hpp"
+#include "kernels/bulge_chasing.hpp"
 #include "kernels/cholesky.hpp"
 #include "kernels/control.hpp"
 #include "kernels/elements.hpp"
+#include "kernels/scaling.hpp"
+#include "kernels/syevd.hpp"
+#include "kernels/tridiagonal.hpp"
 
 namespace jaxmg::cuda {
 namespace {
@@ -58,7 +63,9 @@ bool has_kernel(const KernelBinary& binary, const std::string& symbol) {
 
 template <class File>
 class KernelFiles : public testing::Test {};
-using AllFiles = testing::Types<kernels::cholesky, kernels::control, kernels::elements>;
+using AllFiles = testing::Types<kernels::band_reduction, kernels::bulge_chasing, kernels::cholesky,
+                                kernels::control, kernels::elements, kernels::scaling,
+                                kernels::syevd, kernels::tridiagonal>;
 TYPED_TEST_SUITE(KernelFiles, AllFiles);
 
 TYPED_TEST(KernelFiles, EachBinaryHasAllKernels) {

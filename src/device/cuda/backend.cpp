@@ -2,24 +2,12 @@
 
 #include <algorithm>
 
+#include "device/cuda/gemm_batch.hpp"
 #include "device/cuda/kernels.hpp"
 #include "device/cuda/large_product.hpp"
 
 namespace jaxmg::cuda {
 namespace {
-
-template <Scalar T>
-constexpr cudaDataType data_type() {
-  if constexpr (std::same_as<T, float>) return CUDA_R_32F;
-  if constexpr (std::same_as<T, double>) return CUDA_R_64F;
-  if constexpr (std::same_as<T, std::complex<float>>) return CUDA_C_32F;
-  return CUDA_C_64F;
-}
-
-template <Scalar T>
-constexpr cublasComputeType_t compute_type() {
-  return sizeof(real_t<T>) == 4 ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_64F;
-}
 
 template <Scalar T>
 constexpr cublasOperation_t blas_op(Op op) {
@@ -68,19 +56,6 @@ struct Typed<std::complex<double>> {
 };
 
 index_t at_least_one(index_t ld) { return std::max<index_t>(1, ld); }
-
-/// C_i := alpha op(A_i) op(B_i) for `count` products at fixed strides.
-template <Scalar T>
-void gemm_batch(Lane& lane, cublasOperation_t op_a, cublasOperation_t op_b, T alpha,
-                MatrixView<const T> A, index_t stride_a, MatrixView<const T> B, index_t stride_b,
-                MatrixView<T> C, index_t stride_c, index_t count) {
-  if (C.empty() || count == 0) return;
-  const T zero(0);
-  JAXMG_CUDA(cublasGemmStridedBatchedEx_64(
-      lane.blas, op_a, op_b, C.rows, C.cols, op_a == CUBLAS_OP_N ? A.cols : A.rows, &alpha, A.data,
-      data_type<T>(), A.ld, stride_a, B.data, data_type<T>(), B.ld, stride_b, &zero, C.data,
-      data_type<T>(), C.ld, stride_c, count, compute_type<T>(), CUBLAS_GEMM_DEFAULT));
-}
 
 /// Joins the inverses X11 (h wide) and X22 of neighbouring diagonal blocks of L into that of the
 /// block they make, X21 = -X22 (L21 X11), for `count` pairs at fixed strides. The product in
@@ -310,6 +285,7 @@ JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
 template void Backend::copy(Queue&, MatrixView<const std::int32_t>, MatrixView<std::int32_t>);
+template void Backend::copy(Queue&, MatrixView<const SecularRoot>, MatrixView<SecularRoot>);
 template void Backend::fill(Queue&, std::int32_t, MatrixView<std::int32_t>);
 template void Backend::round_to(Queue&, const double*, float*);
 template void Backend::round_to(Queue&, const double*, double*);
@@ -317,7 +293,10 @@ template void Backend::round_to(Queue&, const double*, double*);
 #define JAXMG_INSTANTIATE_HOST(X)                                 \
   template void Backend::download(Queue&, const X*, index_t, X*); \
   template void Backend::upload(Queue&, std::vector<X>, X*);
+JAXMG_INSTANTIATE_HOST(float)
 JAXMG_INSTANTIATE_HOST(double)
 JAXMG_INSTANTIATE_HOST(std::int32_t)
+JAXMG_INSTANTIATE_HOST(index_t)
+JAXMG_INSTANTIATE_HOST(Rotation)
 
 }  // namespace jaxmg::cuda

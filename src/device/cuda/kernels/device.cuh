@@ -21,6 +21,22 @@ std::complex<R> minus_product(std::complex<R> c, std::complex<R> a, std::complex
           std::fma(-a.imag(), b.real(), std::fma(-a.real(), b.imag(), c.imag()))};
 }
 
+template <class T>
+T plus_product(T c, T a, T b) {
+  return minus_product(c, -a, b);
+}
+/// a b
+template <class T>
+T product_of(T a, T b) {
+  return plus_product(T(0), a, b);
+}
+
+/// |a|^2
+inline double square_of(double a) { return a * a; }
+inline double square_of(std::complex<double> a) {
+  return a.real() * a.real() + a.imag() * a.imag();
+}
+
 /// f(i, j) for all elements of `view`, by all threads of a one-dimensional grid.
 template <class T, class F>
 void for_each(MatrixView<T> view, F f) {
@@ -29,6 +45,12 @@ void for_each(MatrixView<T> view, F f) {
        e < view.rows * view.cols; e += step) {
     f(e % view.rows, e / view.rows);
   }
+}
+
+/// f(i, j) for all i < rows, j < cols, by the threads of one block.
+template <class F>
+void for_each_in_block(int rows, int cols, const F& f) {
+  for (int e = threadIdx.x; e < rows * cols; e += blockDim.x) f(e % rows, e / rows);
 }
 
 }  // namespace jaxmg::cuda

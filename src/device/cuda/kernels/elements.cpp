@@ -1,16 +1,10 @@
 #include "kernels/elements.hpp"
 
+#include "device/cuda/grid.hpp"
 #include "device/cuda/kernels.hpp"
 
 namespace jaxmg::cuda {
 namespace {
-
-/// One thread an element, within what fills any GPU.
-template <class T>
-Grid grid_for(cudaStream_t stream, MatrixView<T> view) {
-  const index_t wanted = (view.rows * view.cols + threads - 1) / threads;
-  return {stream, static_cast<unsigned>(wanted < 4096 ? wanted : 4096), threads};
-}
 
 /// The kernel `name<T>` on all elements of `view`.
 template <Text name, class T, class... Arguments>

@@ -1,0 +1,43 @@
+// A reflector from the column that it is to annihilate.
+#pragma once
+
+#include <algorithm>
+
+#include "device/cuda/kernels/device.cuh"
+
+namespace jaxmg::cuda {
+
+/// The larger of the parts' moduli; a NaN may be lost.
+inline double largest_part_of(double a) { return std::abs(a); }
+inline double largest_part_of(std::complex<double> a) {
+  return std::max(std::abs(a.real()), std::abs(a.imag()));
+}
+
+/// H = I - tau v v^H with H x = beta e_1: v_i = factor x_i for i > 0, v_0 = 1.
+template <class W>
+struct Reflection {
+  double tau;
+  W beta;
+  W factor;
+};
+
+/// 2^-e, e the exponent of the largest part of a column.
+inline double safe_scale(double largest) {
+  int exponent = 0;
+  if (largest > 0 && std::isfinite(largest)) std::frexp(largest, &exponent);
+  return std::ldexp(1.0, -std::max(exponent, -1000));
+}
+
+/// The reflector of x from x_0 and the sum of |x_i|^2 for i > 0, both of x times `scale`, which H's
+/// factor is to be multiplied with.
+template <class W>
+Reflection<W> reflection_of(W head, double tail, double scale) {
+  // Below it, a quotient of a number and its modulus has no modulus of 1.
+  constexpr double tiny = 1e-150;
+  const double norm = std::sqrt(square_of(head) + tail);
+  const double first = std::sqrt(square_of(head));
+  const W phase = first > tiny ? (1 / first) * head : W(1);
+  return {(first + norm) / norm, (-norm / scale) * phase, (1 / (first + norm)) * conjugate(phase)};
+}
+
+}  // namespace jaxmg::cuda
