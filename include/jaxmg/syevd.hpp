@@ -44,9 +44,8 @@ struct SyevdResult {
 /// n some hundred columns; without eigenvectors those columns alone.
 ///
 /// @param a  its lower triangle is read; its storage is overwritten and released
-/// @throws InvalidArgument for a negative tile or bandwidth; TeamError if a rank fails,
-/// OutOfMemory;
-///         DeviceError for a team of GPUs, which have no eigensolver yet
+/// @throws InvalidArgument for a negative tile or bandwidth, or a bandwidth above 64 on GPUs;
+///         TeamError if a rank fails, OutOfMemory
 template <Scalar T>
 JAXMG_EXPORT SyevdResult<T> syevd(DistributedMatrix<T> a, const SyevdOptions& options = {});
 

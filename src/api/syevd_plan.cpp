@@ -1,6 +1,9 @@
 #include "api/syevd_plan.hpp"
 
 #include <algorithm>
+#include <string>
+
+#include "device/contract_bulge_chasing.hpp"
 
 namespace jaxmg {
 
@@ -33,6 +36,10 @@ SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype
   const bool on_cpu = platform != Platform::cuda;
   if (plan.band.bandwidth == 0) plan.band.bandwidth = on_cpu ? 32 : 64;
   plan.band.bandwidth = std::min(plan.band.bandwidth, std::max<index_t>(1, plan.order));
+  if (!on_cpu && plan.band.bandwidth > widest_chased_band) {
+    throw InvalidArgument("bandwidth: expected at most " + std::to_string(widest_chased_band) +
+                          " on GPUs, got " + std::to_string(plan.band.bandwidth));
+  }
   const index_t block = on_cpu ? 256 : 1024;
   if (plan.band.block == 0) plan.band.block = std::min(block, plan.order);
   plan.band.block = std::max(plan.band.block, plan.band.bandwidth);

@@ -15,6 +15,9 @@
 #include "api/public/engine.hpp"
 #include "team/processes/exchange.hpp"
 #include "testing/setting.hpp"
+#ifdef JAXMG_EMULATED
+#include "device/cuda/backend.hpp"
+#endif
 
 namespace jaxmg::testing {
 
@@ -105,6 +108,18 @@ struct Processes : Cpu {
   }
 };
 
+#ifdef JAXMG_EMULATED
+/// CPU ranks whose operations are the CUDA backend's, its kernels run by emulated threads.
+struct Emulated : Cpu {
+  using Backend = emulated::Backend;
+  static constexpr const char* name = "Emulated";
+
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    run_cpu_ranks<Backend>(setting, program);
+  }
+};
+#endif
+
 #ifdef JAXMG_WITH_CUDA
 /// Memory that host and GPUs see alike, once the GPU's work is done.
 template <class T>
@@ -156,9 +171,16 @@ using OnCpu = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu)>;
 using OnCpuPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
                      JAXMG_ON_ALL_SCALARS(Processes)>;
-using OnCpuAndProcesses =
-    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes)>;
-#ifdef JAXMG_WITH_CUDA
+#define JAXMG_ON_REALS(Kind) On<Kind, float>, On<Kind, double>
+#ifdef JAXMG_EMULATED
+using OnAllKinds = ::testing::Types<On<Emulated, float>, On<Emulated, std::complex<double>>>;
+using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Emulated)>;
+using OnAllKindsAndProcesses = OnAllKinds;
+#elif defined(JAXMG_WITH_CUDA)
+using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Cpu), JAXMG_ON_REALS(Cuda)>;
+using OnAllKindsAndProcesses =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes),
+                     JAXMG_ON_ALL_SCALARS(Cuda)>;
 using Devices = ::testing::Types<Cpu, Cuda>;
 using Kinds = ::testing::Types<Cpu, Processes, Cuda>;
 using OnAllKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Cuda)>;
@@ -168,6 +190,9 @@ using OnAllPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
                      JAXMG_ON_ALL_SCALARS(Processes), JAXMG_ON_ALL_SCALARS(Cuda)>;
 #else
+using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Cpu)>;
+using OnAllKindsAndProcesses =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes)>;
 using Devices = ::testing::Types<Cpu>;
 using Kinds = ::testing::Types<Cpu, Processes>;
 using OnAllKinds = OnCpu;

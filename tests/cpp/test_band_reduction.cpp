@@ -157,7 +157,7 @@ class BandOperations : public jaxmg::testing::KindTest<typename P::Kind> {
     return after;
   }
 };
-TYPED_TEST_SUITE(BandOperations, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(BandOperations, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
 
 TYPED_TEST(BandOperations, MarkZero) {
   using T = typename TypeParam::type;
@@ -333,7 +333,7 @@ class PanelQr : public jaxmg::testing::KindTest<typename P::Kind> {
     EXPECT_LT(scaled<Value>(error, m, norm1(A)), bound);
   }
 };
-TYPED_TEST_SUITE(PanelQr, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(PanelQr, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
 
 constexpr PanelSize panel_sizes[] = {{2, 1}, {3, 2}, {5, 4}, {9, 8}, {40, 8}, {70, 33}};
 
@@ -474,7 +474,7 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
 
   /// What a rank has.
   struct Storage {
-    std::vector<Value> A, V;
+    typename Kind_::template Vector<Value> A, V;
     typename Kind_::template Vector<std::byte> form, work, back;
     jaxmg::BandForm<Value> result;
   };
@@ -583,7 +583,7 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
     return B;
   }
 };
-TYPED_TEST_SUITE(BandReduction, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(BandReduction, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
 
 TYPED_TEST(BandReduction, OfEveryOrder) {
   using T = typename TypeParam::type;

@@ -33,6 +33,7 @@ using jaxmg::index_t;
 using jaxmg::real_part;
 using jaxmg::real_t;
 using jaxmg::Scalar;
+using jaxmg::testing::Shared;
 using namespace jaxmg_testing;
 using Complex = std::complex<double>;
 
@@ -114,6 +115,7 @@ index_t first_column(index_t n, int ranks, int p) {
 }
 
 /// Storage of exactly the size that a plan tells, full of NaN.
+template <class Kind>
 class Workspace {
  public:
   template <class Carve>
@@ -126,7 +128,7 @@ class Workspace {
   }
 
  private:
-  std::vector<std::byte> bytes_;
+  typename Kind::template Vector<std::byte> bytes_;
 };
 
 /// The rank programs on all ranks. Z = I: real where n is even, else of type T in V's place. What
@@ -140,9 +142,10 @@ Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool di
   const auto ranks = static_cast<std::size_t>(plan.ranks);
   std::vector<Tridiagonal<T>> results(ranks);
   // What a rank has is there until all have met.
-  std::vector<Workspace> forms(ranks), chasing(ranks), transforming(ranks);
-  std::vector<HostMatrix<T>> shards(ranks);
-  std::vector<HostMatrix<R>> units(ranks);
+  using Kind = typename P::Kind;
+  std::vector<Workspace<Kind>> forms(ranks), chasing(ranks), transforming(ranks);
+  std::vector<Shared<Kind, T>> shards(ranks, Shared<Kind, T>(0, 0));
+  std::vector<Shared<Kind, R>> units(ranks, Shared<Kind, R>(0, 0));
   P::Kind::run({plan.ranks, 0, direct}, [&](jaxmg::Rank<B>& rank) {
     const int me = rank.index();
     const auto p = static_cast<std::size_t>(me);
@@ -173,14 +176,15 @@ Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool di
 
     const index_t first = first_column(n, plan.ranks, me);
     const index_t m = first_column(n, plan.ranks, me + 1) - first;
-    const auto back = transforming[p].carve(
-        [&](Arena& arena) { return jaxmg::carve_bulge_back_transform<T>(arena, plan, m, direct); });
+    const auto back = transforming[p].carve([&](Arena& arena) {
+      return jaxmg::carve_bulge_back_transform<T>(arena, plan, m, rank.reads_peers_directly());
+    });
     const auto spoil_scratch = [&] {
       for (const MatrixView<T>& view : back.chunks) spoil(view);
       for (const MatrixView<T>& view : back.diamonds) spoil(view);
     };
-    const MatrixView<T> V = (shards[p] = HostMatrix<T>(n, m)).view();
-    const MatrixView<R> Z = (units[p] = HostMatrix<R>(n, m)).view();
+    const MatrixView<T> V = (shards[p] = Shared<Kind, T>(n, m)).view();
+    const MatrixView<R> Z = (units[p] = Shared<Kind, R>(n, m)).view();
     B::fill(panel, T(0), V);
     B::fill(panel, R(0), Z);
     for (index_t j = 0; j < m; ++j) {
@@ -298,7 +302,7 @@ void expect_reduced(const Band<T>& B, const Tridiagonal<T>& result) {
 
 template <class P>
 class BulgeChasing : public jaxmg::testing::KindTest<typename P::Kind> {};
-TYPED_TEST_SUITE(BulgeChasing, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(BulgeChasing, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
 
 TYPED_TEST(BulgeChasing, ReducesEverySizeAndBandwidth) {
   using T = typename TypeParam::type;
@@ -341,6 +345,10 @@ TYPED_TEST(BulgeChasing, ReducesAWideBand) {
   using T = typename TypeParam::type;
   const Band<T> band = make_band<T>(161, 32);
   expect_reduced(band, reduce<TypeParam>(band, {161, 32, 3, 70, 32, 3, 64}, false));
+  for (const index_t b : {33, 64}) {
+    const Band<T> wide = make_band<T>(140, b);
+    expect_reduced(wide, reduce<TypeParam>(wide, {140, b, 2, 80, b, 2, 50}, true));
+  }
 }
 
 TYPED_TEST(BulgeChasing, ReducesSpecialMatrices) {

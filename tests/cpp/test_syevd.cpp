@@ -89,26 +89,29 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
                              way.eigenvectors, way.in_place,
                              way.band,         way.on_one_rank};
   const auto count = static_cast<std::size_t>(way.ranks);
-  std::vector<HostMatrix<T>> blocks(count), vectors(count);
-  std::vector<std::vector<R>> w(count);
-  std::vector<std::int32_t> infos(count, -1);
+  using jaxmg::testing::Shared;
+  std::vector<Shared<Kind, T>> blocks(count, Shared<Kind, T>(0, 0)), vectors = blocks;
+  std::vector<typename Kind::template Vector<R>> w(count);
+  typename Kind::template Vector<std::int32_t> infos(count, -1);
   std::vector<typename Kind::template Vector<std::byte>> workspaces(count);
   Kind::run({way.ranks, way.tile, way.direct}, [&](jaxmg::Rank<B>& rank) {
     const int me = rank.index();
     const auto p = static_cast<std::size_t>(me);
-    blocks[p] = block_of(A, columns, way.ranks, me);
-    vectors[p] = HostMatrix<T>(way.rows_of_result(columns), way.columns_of_result(columns));
-    std::fill_n(vectors[p].view().data, vectors[p].values().size(), quiet_nan<T>());
+    blocks[p] = Shared<Kind, T>(block_of(A, columns, way.ranks, me));
+    vectors[p] = Shared<Kind, T>(way.rows_of_result(columns), way.columns_of_result(columns));
+    const MatrixView<T> V = vectors[p].view();
+    std::fill_n(V.data, V.rows * V.cols, quiet_nan<T>());
     w[p].assign(static_cast<std::size_t>(n), quiet_nan<R>());
     // All numbers in it are NaN.
-    workspaces[p].resize(jaxmg::SyevdWorkspace<T>::bytes(problem, me, way.direct), std::byte{0xff});
-    jaxmg::syevd_program<B, T>(
-        rank, problem,
-        {blocks[p].view(), w[p].data(), vectors[p].view(), &infos[p], workspaces[p].data()});
+    workspaces[p].resize(jaxmg::SyevdWorkspace<T>::bytes(problem, me, rank.reads_peers_directly()),
+                         std::byte{0xff});
+    jaxmg::syevd_program<B, T>(rank, problem,
+                               {blocks[p].view(), w[p].data(), V, &infos[p], workspaces[p].data()});
   });
 
   const bool by_rows = way.eigenvectors == Eigenvectors::rows;
-  Eigen<T> eigen{w[0], HostMatrix<T>(n, problem.with_vectors() ? n : 0), infos[0]};
+  Eigen<T> eigen{
+      {w[0].begin(), w[0].end()}, HostMatrix<T>(n, problem.with_vectors() ? n : 0), infos[0]};
   for (std::size_t p = 0; p < count; ++p) {
     EXPECT_EQ(infos[p], infos[0]);
     for (std::size_t i = 0; i < w[0].size(); ++i) {
@@ -118,7 +121,8 @@ Eigen<typename P::type> decompose(const HostMatrix<typename P::type>& A, const W
     for (index_t k = 0; k < n_loc; ++k) {
       const index_t j = static_cast<index_t>(p) * n_loc + k;
       for (index_t i = 0; i < columns; ++i) {
-        const T entry = by_rows ? conjugate(vectors[p](k, i)) : vectors[p](i, k);
+        const MatrixView<T> V = vectors[p].view();
+        const T entry = by_rows ? conjugate(V(k, i)) : V(i, k);
         if (i < n && j < n) {
           eigen.V(i, j) = entry;
         } else if (infos[0] == 0) {
@@ -151,7 +155,7 @@ void expect_eigen(const HostMatrix<typename P::type>& A, Way way) {
 
 template <class P>
 class Syevd : public jaxmg::testing::KindTest<typename P::Kind> {};
-TYPED_TEST_SUITE(Syevd, jaxmg::testing::OnCpuAndProcesses, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(Syevd, jaxmg::testing::OnAllKindsAndProcesses, jaxmg::testing::KindNames);
 
 TYPED_TEST(Syevd, EveryKindOfMatrix) {
   using T = typename TypeParam::type;
@@ -351,16 +355,10 @@ TEST(SyevdPublic, RefusesWhatMakesNoSense) {
   options.tile = 0;
   options.bandwidth = -1;
   EXPECT_THROW(solve<P>(A, {2, 0, true}, options), jaxmg::InvalidArgument);
+  const jaxmg::SyevdProblem wide{100, 100, 2, 10, Eigenvectors::none, false, {65, 0}};
+  EXPECT_THROW(jaxmg::planned(wide, jaxmg::Platform::cuda, jaxmg::DType::f64),
+               jaxmg::InvalidArgument);
+  EXPECT_EQ(jaxmg::planned(wide, jaxmg::Platform::cpu, jaxmg::DType::f64).band.bandwidth, 65);
 }
-
-#ifdef JAXMG_WITH_CUDA
-class SyevdCuda : public jaxmg::testing::KindTest<jaxmg::testing::Cuda> {};
-
-TEST_F(SyevdCuda, IsRefusedInWords) {
-  using P = jaxmg::testing::On<jaxmg::testing::Cuda, double>;
-  const HostMatrix<double> A = make_eigen_matrix<double>(EigenKind::random, 4);
-  EXPECT_THROW(solve<P>(A, {2, 0, true}, {}), jaxmg::DeviceError);
-}
-#endif
 
 }  // namespace

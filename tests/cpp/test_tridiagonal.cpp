@@ -407,9 +407,7 @@ bool all_nan(const std::vector<R>& values) {
 
 template <class P>
 class TridiagonalEigen : public jaxmg::testing::KindTest<typename P::Kind> {};
-using OnReals = ::testing::Types<jaxmg::testing::On<jaxmg::testing::Cpu, float>,
-                                 jaxmg::testing::On<jaxmg::testing::Cpu, double>>;
-TYPED_TEST_SUITE(TridiagonalEigen, OnReals, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(TridiagonalEigen, jaxmg::testing::OnRealsOfAllKinds, jaxmg::testing::KindNames);
 
 TYPED_TEST(TridiagonalEigen, EveryKindOfMatrix) {
   using R = typename TypeParam::type;

@@ -24,24 +24,19 @@ template <class Engine, Scalar T>
 void run(const Engine& engine, const SyevdProblem& asked, const StageListener& listener,
          DistributedMatrix<T>& a, SyevdResult<T>& result) {
   using B = typename Engine::Backend;
-  if constexpr (!EigenBackendFor<B, T>) {
-    throw DeviceError("syevd: GPUs have no eigensolver yet; use a team of CPU ranks, Team::cpu()");
-  } else {
-    const SyevdProblem problem = planned(asked, Engine::platform, dtype_of<T>());
-    const index_t n = problem.order;
-    const std::size_t bytes = SyevdWorkspace<T>::most_bytes(problem, engine.reads_peers_directly());
-    const auto carve = [&](Arena& arena) { return RankMemory<T>::carve(arena, bytes, n); };
-    run_with_workspace(engine, carve, [&](Rank<B>& rank, const RankMemory<T>& own) {
-      const MatrixView<T> V =
-          result.vectors ? result.vectors->shard(rank.index()) : MatrixView<T>();
-      syevd_program<B, T>(rank, problem,
-                          {a.shard(rank.index()), own.w, V, own.info, own.program, listener});
-      if (rank.index() != 0) return;
-      auto& panel = rank.panel();
-      B::template copy<std::int32_t>(panel, {own.info, 1, 1, 1}, {&result.info, 1, 1, 1});
-      B::template copy<real_t<T>>(panel, {own.w, n, 1, n}, {result.w.data(), n, 1, n});
-    });
-  }
+  const SyevdProblem problem = planned(asked, Engine::platform, dtype_of<T>());
+  const index_t n = problem.order;
+  const std::size_t bytes = SyevdWorkspace<T>::most_bytes(problem, engine.reads_peers_directly());
+  const auto carve = [&](Arena& arena) { return RankMemory<T>::carve(arena, bytes, n); };
+  run_with_workspace(engine, carve, [&](Rank<B>& rank, const RankMemory<T>& own) {
+    const MatrixView<T> V = result.vectors ? result.vectors->shard(rank.index()) : MatrixView<T>();
+    syevd_program<B, T>(rank, problem,
+                        {a.shard(rank.index()), own.w, V, own.info, own.program, listener});
+    if (rank.index() != 0) return;
+    auto& panel = rank.panel();
+    B::template copy<std::int32_t>(panel, {own.info, 1, 1, 1}, {&result.info, 1, 1, 1});
+    B::template copy<real_t<T>>(panel, {own.w, n, 1, n}, {result.w.data(), n, 1, n});
+  });
 }
 
 }  // namespace

@@ -1,0 +1,17 @@
+// In place of the library's header of this name.
+#pragma once
+
+#include "emulated/gpu.hpp"
+
+namespace jaxmg::emulated {
+
+template <class T>
+T* shared_memory() {
+  return reinterpret_cast<T*>(here().shared);
+}
+
+inline int load_acquire(const int* place) { return *place; }
+inline void store_release(int* place, int value) { *place = value; }
+inline void pause() { give_way(); }
+
+}  // namespace jaxmg::emulated
