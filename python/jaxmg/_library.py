@@ -24,10 +24,8 @@ _TARGETS = (
     "jaxmg_cyclic",
     "jaxmg_potri",
     "jaxmg_potrs",
+    "jaxmg_syevd",
 )
-
-#: Handlers that there are for CPUs alone, and the routines that call them.
-_CPU_TARGETS = {"jaxmg_syevd": ("eigh", "syevd", "syevd_jit_ctx", "syevd_shardmap_ctx")}
 
 
 def _load() -> ctypes.CDLL:
@@ -201,11 +199,6 @@ def _check_cuda_major(routine: str, engine: _CudaEngine) -> None:
 
 def check_platform(routine: str, platform: str) -> None:
     """Raises RuntimeError if there is no engine for JAX's devices of that platform."""
-    if platform != "cpu" and any(routine in routines for routines in _CPU_TARGETS.values()):
-        raise RuntimeError(
-            f"{routine}: expected a mesh of CPU devices, got platform {platform!r}: there is no "
-            "eigensolver for GPUs yet; use jnp.linalg.eigh on one of them"
-        )
     cuda = _cuda()
     if platform == "cpu":
         return
@@ -253,7 +246,7 @@ def library() -> ctypes.CDLL:
     loaded = _load()
     _give_blas(loaded)
     loaded.jaxmg_set_job(_tell_job)
-    for target in (*_TARGETS, *_CPU_TARGETS, "jaxmg_announce"):
+    for target in (*_TARGETS, "jaxmg_announce"):
         stages = {
             "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cpu),
             "execute": jax.ffi.pycapsule(getattr(loaded, f"{target}_cpu")),

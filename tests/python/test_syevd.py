@@ -6,14 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from devices import DEVICES, cpu_only, device_mesh, inject_fault
+from devices import DEVICES, device_mesh, inject_fault
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, norm1, random_matrix
 
 import jaxmg
-
-pytestmark = cpu_only  # there is no eigensolver for GPUs yet
 
 BOUND = 10
 
@@ -299,11 +297,3 @@ def test_messages(mesh):
                 jaxmg.eigh, mesh=mesh, in_specs=P("x", None), out_specs=P(), check_vma=False
             )
         )(a)
-
-
-def test_gpus_are_refused():
-    from jaxmg._library import check_platform
-
-    for routine in ("syevd", "eigh", "syevd_jit_ctx", "syevd_shardmap_ctx"):
-        with pytest.raises(RuntimeError, match=f"{routine}: expected a mesh of CPU devices"):
-            check_platform(routine, "gpu")
