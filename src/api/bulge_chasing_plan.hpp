@@ -4,6 +4,7 @@
 #include "algorithms/eigen/back_transform/of_bulge_chasing.hpp"
 #include "algorithms/eigen/bulge_chasing/bulge_chasing.hpp"
 #include "api/arena.hpp"
+#include "api/cholesky_plan.hpp"
 
 namespace jaxmg {
 
@@ -74,7 +75,8 @@ BulgeBackTransformWork<T> carve_bulge_back_transform(Arena& arena, const BulgeCh
     const index_t waves = std::min(plan.waves, widest.waves());
     slot = arena.take_matrix<T>(size, size * widest.groups() * waves);
   }
-  work.rows = arena.take_matrix<T>(widest.stride() * widest.groups(), std::min(plan.columns, m));
+  const index_t columns = std::min(plan.columns, m), ld = padded_ld<T>(plan.order);
+  work.other = {arena.take<T>(ld * columns), plan.order, columns, ld};
   return work;
 }
 

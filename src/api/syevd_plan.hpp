@@ -31,11 +31,11 @@ struct SyevdProblem {
   CholeskyProblem matrix() const { return {columns, order, ranks, tile, 0, in_place}; }
   /// Chunks of some n / b sweeps, but so that there are a few for each rank; diamonds of b sweeps.
   /// So many columns of V at a time that a wave's product takes longer than its launches, and that
-  /// its rows stay in a GPU's L2 cache: 17 MB of V and 17 MB copied in double precision at b = 64.
+  /// their copy is a quarter of a shard where shards are large.
   BulgeChasingPlan bulge_chasing() const {
     const index_t b = band.bandwidth;
-    const index_t chunk = std::clamp<index_t>(order / (4 * ranks), 1, 8 * b);
-    return {order, b, ranks, chunk, b, 8, 2048};
+    const index_t chunk = std::clamp<index_t>(order / (4 * ranks), 1, 16 * b);
+    return {order, b, ranks, chunk, b, 8, std::clamp<index_t>(columns / (4 * ranks), 512, 2048)};
   }
   /// Columns of the result on rank p that count.
   index_t columns_of_rank(int p) const {

@@ -31,11 +31,8 @@ inline constexpr index_t widest_chased_band = 64;
 ///                 explicitly: block (t - first_wave) groups + G, height x height, := the product of
 ///                 the reflectors of group G at level(t, G); other blocks are left. Diamonds, and
 ///                 the columns of one, are independent
-/// apply_diamonds  V_i := X_i V_i for the blocks X_i of `diamonds`, where V_i is V's rows from
-///                 first_row + i stride on, as many as X_i has; those beyond V, which only the last
-///                 V_i may have, are left out, as are X_i's rows and columns there. stride > height.
-///                 `scratch`: count stride x V.cols, so that one copy of V's rows and one strided
-///                 batched product do it
+/// apply_diamonds  `to` := diag(X_0, X_1, ..) `from` for the blocks X_i of `diamonds`, as a batch of
+///                 products. The last block may reach beyond V's rows: it is cut off there
 template <class B, class T>
 concept BulgeChasingBackendFor = BackendFor<B, T> && requires(
     typename B::Queue& queue, MatrixView<T> c, MatrixView<const T> a,
@@ -46,7 +43,7 @@ concept BulgeChasingBackendFor = BackendFor<B, T> && requires(
   B::scale_rows(queue, phases, real, c);
   B::scale_rows(queue, phases, a, c);
   B::form_diamonds(queue, waves, a, number, c);
-  B::apply_diamonds(queue, a, number, number, c, c);
+  B::apply_diamonds(queue, a, a, c);
 };
 // clang-format on
 

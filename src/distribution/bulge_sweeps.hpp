@@ -79,30 +79,33 @@ class BulgeSweeps {
 /// The diamonds of a chunk, and the waves in which they are applied from the left.
 ///
 /// A diamond is the product H_1 H_2 .. H_g of the reflectors of a group of g neighbouring sweeps
-/// and one level. Each reflector begins one row below the one before: b + g - 1 rows in all. With
-/// g = 3, b = 4, a column for each sweep, levels k (x), k + 1 (o) and k + 2 (+):
+/// and one level. Each reflector begins one row below the one before. They change b + g - 1 rows,
+/// and the row above these counts as a diamond's first, so that diamonds begin and end at multiples
+/// of b = g, where a GPU reads fastest. With g = 3, b = 4, a column for each sweep, levels k (x),
+/// k + 1 (o) and k + 2 (+):
 ///
 ///     row    G        G + 1
-///      0     x . .    . . .
-///      1     x x .    . . .
-///      2     x x x    . . .
-///      3     x x x    x . .
-///      4     o x x    x x .
-///      5     o o x    x x x
-///      6     o o o    x x x
-///      7     o o o    o x x
-///      8     + o o    o o x
+///      0     . . .    . . .
+///      1     x . .    . . .
+///      2     x x .    . . .
+///      3     x x x    . . .
+///      4     x x x    x . .
+///      5     o x x    x x .
+///      6     o o x    x x x
+///      7     o o o    x x x
+///      8     o o o    o x x
+///      9     + o o    o o x
 ///
 /// V is to be multiplied by all reflectors of the last sweep, then of the one before, and so on.
 /// Those of one sweep share no row, so all that counts is who shares rows with whom in other
 /// sweeps:
 ///
 /// - (G, k) and (G, k - 1) do, and those of (G, k - 1) are of later sweeps: it comes first;
-/// - (G, k) and (G', k') of a later group may if k' <= k: then (G', k') comes first. If k' > k, it
-///   begins below the last row of (G, k), and either may come first.
+/// - (G, k) and (G', k') of a later group may if k' <= k: then (G', k') comes first. If k' > k, its
+///   reflectors begin below the last row of (G, k), and either may come first.
 ///
 /// So wave t = k + (last group - G) needs waves before it alone, and its diamonds share no row:
-/// (G + 1, k + 1) begins b + g rows below (G, k), which has one row less than that.
+/// (G + 1, k + 1) begins where (G, k) ends.
 class DiamondWaves {
  public:
   DiamondWaves(index_t bandwidth, index_t sweeps, index_t levels, index_t group)
@@ -116,17 +119,15 @@ class DiamondWaves {
   index_t groups() const { return (sweeps_ + group_ - 1) / group_; }
   index_t sweeps_of_group(index_t G) const { return std::min(group_, sweeps_ - G * group_); }
 
-  /// Rows of a diamond.
-  index_t height() const { return bandwidth_ + group_ - 1; }
-  /// From a diamond's first row to that of the next one of its wave.
-  index_t stride() const { return bandwidth_ + group_; }
+  /// Rows of a diamond. Those of a wave lie one below the other.
+  index_t height() const { return bandwidth_ + group_; }
 
   index_t waves() const { return sweeps_ == 0 ? 0 : groups() - 1 + levels_; }
   /// The groups that wave t has a diamond of: first_group .. end_group - 1.
   index_t first_group(index_t t) const { return std::max<index_t>(0, groups() - 1 - t); }
   index_t end_group(index_t t) const { return std::min(groups(), groups() - 1 - t + levels_); }
   index_t level(index_t t, index_t G) const { return t - (groups() - 1 - G); }
-  /// First row of a diamond, counted from the first row of the chunk's first reflector.
+  /// First row of a diamond, counted from the one above the chunk's first reflector.
   index_t row(index_t t, index_t G) const { return G * group_ + level(t, G) * bandwidth_; }
 
  private:

@@ -182,6 +182,7 @@ Tridiagonal<T> reduce(const Band<T>& band, const BulgeChasingPlan& plan, bool di
     const auto spoil_scratch = [&] {
       for (const MatrixView<T>& view : back.chunks) spoil(view);
       for (const MatrixView<T>& view : back.diamonds) spoil(view);
+      spoil(back.other);
     };
     const MatrixView<T> V = (shards[p] = Shared<Kind, T>(n, m)).view();
     const MatrixView<R> Z = (units[p] = Shared<Kind, R>(n, m)).view();
@@ -370,7 +371,8 @@ TYPED_TEST(BulgeChasing, LeavesATridiagonalMatrixAsItIsButForSigns) {
     const auto at = static_cast<std::size_t>(j);
     EXPECT_EQ(result.d[at], real_part(band(j, j)));
     if (j + 1 < 20) {
-      EXPECT_EQ(result.e[at], std::abs(band(j + 1, j)));
+      const real_t<T> e = std::abs(band(j + 1, j));  // devices round it differently
+      EXPECT_NEAR(result.e[at], e, 2 * std::numeric_limits<real_t<T>>::epsilon() * e);
     }
     for (index_t i = 0; i < 20; ++i) {
       EXPECT_NEAR(std::abs(result.Q(i, j)), i == j ? 1 : 0,

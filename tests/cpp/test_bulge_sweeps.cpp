@@ -80,7 +80,7 @@ TEST(DiamondWaves, ApplyOverlappingReflectorsFromTheLastSweepToTheFirst) {
               ASSERT_LT(k, levels);
               EXPECT_GE(row, free);
               EXPECT_EQ(row, waves.row(t, waves.first_group(t)) +
-                                 (G - waves.first_group(t)) * waves.stride());
+                                 (G - waves.first_group(t)) * waves.height());
               free = row + waves.height();
               for (index_t j = waves.sweeps_of_group(G) - 1; j >= 0; --j) {
                 const index_t s = G * group + j;

@@ -194,7 +194,8 @@ void run_in_flight(std::vector<Sweep<T>>& sweeps, Step step) {
 }
 
 /// X := the product of the first `count` columns of V, as reflectors, each one row below the last.
-/// From the last to the first, as LAPACK's orgqr: reflector j finds its columns j.. alone filled.
+/// A diamond: reflector j acts from row j + 1 on. From the last to the first, as LAPACK's orgqr:
+/// reflector j finds its columns j + 1.. alone filled.
 template <Scalar T>
 void multiply_reflectors(MatrixView<const T> V, index_t count, MatrixView<T> X) {
   for (index_t j = 0; j < X.cols; ++j) {
@@ -205,7 +206,7 @@ void multiply_reflectors(MatrixView<const T> V, index_t count, MatrixView<T> X) 
   for (index_t j = count - 1; j >= 0; --j) {
     std::copy_n(&V(0, j), V.rows, H.v.data());
     H.tau = real_part(std::exchange(H.v[0], T(1)));
-    apply_left(H, X.block(j, j, V.rows, X.cols - j));
+    apply_left(H, X.block(j + 1, j + 1, V.rows, X.cols - j - 1));
   }
 }
 
@@ -294,16 +295,13 @@ void Backend::form_diamonds(Queue& queue, const DiamondWaves& waves, MatrixView<
 }
 
 template <class T>
-void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t first_row,
-                             index_t stride, MatrixView<T> scratch, MatrixView<T> V) {
+void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixView<const T> from,
+                             MatrixView<T> to) {
   const index_t size = diamonds.rows;
-  for (index_t i = 0; i * size < diamonds.cols && !V.empty(); ++i) {
-    const index_t row = first_row + i * stride, rows = std::min(size, V.rows - row);
-    const MatrixView<T> window = V.row_range(row, row + rows);
-    const MatrixView<T> before = scratch.block(i * stride, 0, rows, V.cols);
-    copy<T>(queue, window, before);
-    gemm<T>(queue, Op::none, Op::none, T(1), diamonds.block(0, i * size, rows, rows), before, T(0),
-            window);
+  for (index_t row = 0; row < std::min(diamonds.cols, to.rows); row += size) {
+    const index_t end = std::min(row + size, to.rows), rows = end - row;
+    gemm<T>(queue, Op::none, Op::none, T(1), diamonds.block(0, row, rows, rows),
+            from.row_range(row, end), T(0), to.row_range(row, end));
   }
 }
 
@@ -315,8 +313,8 @@ void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t
   template void Backend::scale_rows(Queue&, const T*, MatrixView<const T>, MatrixView<T>);        \
   template void Backend::form_diamonds(Queue&, const DiamondWaves&, MatrixView<const T>, index_t, \
                                        MatrixView<T>);                                            \
-  template void Backend::apply_diamonds(Queue&, MatrixView<const T>, index_t, index_t,            \
-                                        MatrixView<T>, MatrixView<T>);
+  template void Backend::apply_diamonds(Queue&, MatrixView<const T>, MatrixView<const T>,         \
+                                        MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

@@ -110,8 +110,8 @@ struct Backend {
   static void form_diamonds(Queue& queue, const DiamondWaves& waves, MatrixView<const T> reflectors,
                             index_t first_wave, MatrixView<T> diamonds);
   template <class T>
-  static void apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t first_row,
-                             index_t stride, MatrixView<T> scratch, MatrixView<T> V);
+  static void apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixView<const T> from,
+                             MatrixView<T> to);
 
   // The tridiagonal eigensolver: contract_tridiagonal.hpp, tridiagonal.cpp.
   template <class R>

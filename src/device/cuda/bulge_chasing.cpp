@@ -1,9 +1,9 @@
 // The CUDA backend's operations of bulge chasing and its back-transform.
 //
 // chase() is bound by latency, kernels/bulge_chasing.cu. apply_diamonds() is the largest part of
-// an eigensolver, 4 n^3 / P flops in products of inner size 2 b: a strided batch of 8 at b = 64
-// runs at 31 to 33 TF in double precision on an H200, one of many at 39 to 43, as long as the rows
-// that are copied stay in the L2 cache.
+// an eigensolver, 4 n^3 / P flops in products of inner size 2 b. On an H200 all of the
+// back-transform ran at 29 TF in double precision (n = 16384, b = 64, batches of 16 by 2048
+// columns); at half of that when diamonds began at odd rows, and with a copy of V's rows a wave.
 #include "kernels/bulge_chasing.hpp"
 
 #include <string>
@@ -101,25 +101,18 @@ void Backend::form_diamonds(Queue& queue, const DiamondWaves& waves, MatrixView<
 }
 
 template <class T>
-void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t first_row,
-                             index_t stride, MatrixView<T> scratch, MatrixView<T> V) {
-  if (V.empty() || diamonds.empty()) return;
-  const index_t size = diamonds.rows, count = diamonds.cols / size;
-  const index_t last_row = first_row + (count - 1) * stride;
-  const index_t last_rows = std::min(size, V.rows - last_row);
-  const MatrixView<T> rows = V.row_range(first_row, last_row + last_rows);
-  const MatrixView<T> before = scratch.block(0, 0, rows.rows, rows.cols);
-  copy<T>(queue, rows, before);
-  const index_t whole = last_rows == size ? count : count - 1;
-  const auto multiply = [&](index_t first, index_t height, index_t products) {
-    const index_t row = first * stride;
+void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixView<const T> from,
+                             MatrixView<T> to) {
+  if (to.empty() || diamonds.empty()) return;
+  const index_t size = diamonds.rows, whole = to.rows / size;
+  const auto multiply = [&](index_t row, index_t height, index_t products) {
+    const index_t end = row + height;
     gemm_batch<T>(queue.lane(), CUBLAS_OP_N, CUBLAS_OP_N, T(1),
-                  diamonds.block(0, first * size, height, height), size * diamonds.ld,
-                  before.block(row, 0, height, V.cols), stride, rows.block(row, 0, height, V.cols),
-                  stride, products);
+                  diamonds.block(0, row, height, height), size * diamonds.ld,
+                  from.row_range(row, end), size, to.row_range(row, end), size, products);
   };
   if (whole > 0) multiply(0, size, whole);
-  if (whole < count) multiply(whole, last_rows, 1);
+  if (whole * size < to.rows) multiply(whole * size, to.rows - whole * size, 1);
 }
 
 #define JAXMG_INSTANTIATE(T)                                                                      \
@@ -130,8 +123,8 @@ void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, index_t
   template void Backend::scale_rows(Queue&, const T*, MatrixView<const T>, MatrixView<T>);        \
   template void Backend::form_diamonds(Queue&, const DiamondWaves&, MatrixView<const T>, index_t, \
                                        MatrixView<T>);                                            \
-  template void Backend::apply_diamonds(Queue&, MatrixView<const T>, index_t, index_t,            \
-                                        MatrixView<T>, MatrixView<T>);
+  template void Backend::apply_diamonds(Queue&, MatrixView<const T>, MatrixView<const T>,         \
+                                        MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

@@ -1,8 +1,11 @@
 // V := Q2 Z for the unitary factor of bulge chasing.
 #pragma once
 
+#include <algorithm>
+
 #include "algorithms/panel_ring.hpp"
 #include "device/contract_bulge_chasing.hpp"
+#include "distribution/band_panels.hpp"
 #include "team/rank.hpp"
 
 namespace jaxmg {
@@ -14,8 +17,8 @@ struct BulgeBackTransformWork {
   PanelStorage<T> chunks;
   /// height x (height groups w) each, for the diamonds of w waves at a time.
   PanelStorage<T> diamonds;
-  /// (stride groups) x k, for k columns of V at a time.
-  MatrixView<T> rows;
+  /// n x k: where waves leave every other result, for k columns of V at a time.
+  MatrixView<T> other;
 };
 
 /// The steps of bulge_back_transform().
@@ -67,7 +70,7 @@ class BulgeBackTransform {
   /// diamonds of those after them are formed.
   void multiply(index_t c, const Received<Event, T>& chunk, MatrixView<T> V) {
     const DiamondWaves waves(sweeps_.bandwidth(), sweeps_.sweeps(c), sweeps_.levels(c), group_);
-    const MatrixView<T> rest = V.row_range(sweeps_.first(c) + 1, V.rows);
+    const MatrixView<T> rest = V.row_range(sweeps_.first(c), V.rows);
     const index_t width = waves.height() * waves.groups();
     const index_t at_a_time = work_.diamonds[0].cols / width;
     rank_.ahead().wait(chunk.ready);
@@ -77,28 +80,66 @@ class BulgeBackTransform {
           diamonds_.acquire(turn_, waves.height(), (end - begin) * width, rank_.ahead());
       B::template form_diamonds<T>(rank_.ahead(), waves, chunk.view, begin, diamonds);
       rank_.bulk().wait(rank_.ahead().record());
-      for (index_t j = 0; j < V.cols; j += work_.rows.cols) {
-        const MatrixView<T> columns = rest.column_range(j, std::min(j + work_.rows.cols, V.cols));
-        for (index_t t = begin; t < end; ++t) {
-          apply_wave(waves, t, diamonds.column_range((t - begin) * width, diamonds.cols), columns);
-        }
+      for (index_t j = 0; j < V.cols; j += work_.other.cols) {
+        const index_t columns = std::min(work_.other.cols, V.cols - j);
+        apply_waves(waves, begin, diamonds, rest.column_range(j, j + columns),
+                    work_.other.block(0, 0, rest.rows, columns));
       }
       diamonds_.release(turn_, {rank_.bulk().record()});
     }
   }
 
-  /// V's rows begin with the first that the chunk's reflectors act on.
-  void apply_wave(const DiamondWaves& waves, index_t t, MatrixView<const T> diamonds,
-                  MatrixView<T> V) {
-    const index_t first = waves.first_group(t), row = waves.row(t, first);
-    const index_t below = V.rows - 1 - row;  // a reflector has two rows at least
-    if (below <= 0) return;
-    const index_t count =
-        std::min(waves.end_group(t) - first, (below + waves.stride() - 1) / waves.stride());
-    const index_t size = waves.height();
-    B::template apply_diamonds<T>(
-        rank_.bulk(), diamonds.column_range(first * size, (first + count) * size), row,
-        waves.stride(), work_.rows.block(0, 0, count * waves.stride(), V.cols), V);
+  /// The rows of a wave, and its first group that has a reflector there.
+  struct Window {
+    IndexRange rows;
+    index_t group;
+  };
+  static Window window(const DiamondWaves& waves, index_t t, index_t order) {
+    const index_t first = waves.first_group(t), row = waves.row(t, first), size = waves.height();
+    // The last one with a reflector, which has two rows at least, below a first row.
+    const index_t left = std::max<index_t>(0, order - 2 - row);
+    const index_t count = std::min(waves.end_group(t) - first, (left + size - 1) / size);
+    return {{row, std::min(row + count * size, order)}, first};
+  }
+
+  /// Waves from `begin` on, as many as there are diamonds of. A product is not in place: it goes
+  /// from V to `other` and back in turn, where the rows of one wave are what the next one finds.
+  void apply_waves(const DiamondWaves& waves, index_t begin, MatrixView<const T> diamonds,
+                   MatrixView<T> V, MatrixView<T> other) {
+    const index_t size = waves.height(), width = size * waves.groups();
+    IndexRange away{0, 0};  // rows that are in `other`
+    for (index_t t = begin; (t - begin) * width < diamonds.cols; ++t) {
+      const Window wave = window(waves, t, V.rows);
+      const IndexRange rows = wave.rows;
+      if (rows.begin >= rows.end) continue;
+      const index_t column = (t - begin) * width + wave.group * size;
+      const MatrixView<const T> X = diamonds.column_range(column, diamonds.cols);
+      const auto apply = [&](MatrixView<T> from, MatrixView<T> to) {
+        B::template apply_diamonds<T>(rank_.bulk(), X, from.row_range(rows.begin, rows.end),
+                                      to.row_range(rows.begin, rows.end));
+      };
+      if (away.begin == away.end) {
+        apply(V, other);
+        away = rows;
+      } else {
+        move(V, other, rows, away);
+        apply(other, V);
+        move(other, V, away, rows);
+        away = {0, 0};
+      }
+    }
+    move(other, V, away, {0, 0});
+  }
+
+  /// Those of `rows` that are not in `others`.
+  void move(MatrixView<const T> from, MatrixView<T> to, IndexRange rows, IndexRange others) {
+    const IndexRange above{rows.begin, std::min(rows.end, std::max(rows.begin, others.begin))};
+    const IndexRange below{std::max(above.end, std::min(rows.end, others.end)), rows.end};
+    for (const IndexRange part : {above, below}) {
+      if (part.begin >= part.end) continue;
+      B::template copy<T>(rank_.bulk(), from.row_range(part.begin, part.end),
+                          to.row_range(part.begin, part.end));
+    }
   }
 
   Rank<B>& rank_;
@@ -124,15 +165,12 @@ class BulgeBackTransform {
 /// Flops (times 4 for complex): (b + g)^2 / (b g) n^2 m, which is least for g = b: 4 n^2 m, twice
 /// what the reflectors would take one by one, and all in products with an inner size of 2 b. To
 /// form the diamonds: (2 b + g) n^2 on every rank, 3 b / 4 m of the former for g = b. Bytes: V
-/// passes n / b times, each time read twice and written twice, since a batched product is not in
-/// place and V's rows are copied to `rows` first. On a GPU (an estimate), at b = 64 in float64,
-/// that is 16 flops a byte of memory, and flops bound it, where `rows` stays in the L2 cache, as it
-/// does for k columns at a time with (chunk / g) (b + g) k elements small enough; else 8, and
-/// memory does. A wave of a chunk has chunk / g diamonds: too few of them leave a GPU idle if m is
-/// small.
+/// passes n / b times, each time read and written once; of some b rows a wave, copies. On a GPU, at
+/// b = 64 in float64, that is 16 flops a byte of memory: flops bound it, if a wave of a chunk has
+/// diamonds enough, chunk / g, and k columns enough to keep the GPU busy.
 ///
 /// Memory: 2 n chunk elements for chunks on their way, none where peers are read directly; for w
-/// waves of diamonds, twice, 2 w (chunk / g) (b + g)^2; and (chunk / g) (b + g) k for the rows.
+/// waves of diamonds, twice, 2 w (chunk / g) (b + g)^2; and n k for every other wave's result.
 ///
 /// All ranks call, with the same `sweeps` and `group`. `reflectors` and `phases` as bulge_chasing()
 /// leaves them, reflectors' ld the same on all ranks; they, Z, V and `work` must be ready for

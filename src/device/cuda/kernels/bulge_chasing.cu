@@ -375,7 +375,7 @@ __global__ void form_diamonds(Diamonds waves, MatrixView<const D> reflectors, in
   const index_t level = first_wave + blockIdx.y - (waves.groups - 1 - G);
   if (level < 0 || level >= waves.levels) return;
   const int b = static_cast<int>(waves.bandwidth);
-  const int size = static_cast<int>(waves.bandwidth + waves.group - 1);
+  const int size = static_cast<int>(waves.bandwidth + waves.group);
   const int count = static_cast<int>(std::min(waves.group, waves.sweeps - G * waves.group));
   const int first = (static_cast<int>(blockIdx.z) * diamond_warps + warp_index()) * diamond_columns;
   if (first >= size) return;
@@ -391,15 +391,15 @@ __global__ void form_diamonds(Diamonds waves, MatrixView<const D> reflectors, in
       x[c][h] = D(lane_index() + h * warp_size == first + c ? 1 : 0);
     }
   }
-  // Reflector j changes no column before its own first row.
-  for (int j = std::min(count, first + diamond_columns) - 1; j >= 0; --j) {
+  // Reflector j acts from row j + 1 on, and changes no column before that.
+  for (int j = std::min(count, first + diamond_columns - 1) - 1; j >= 0; --j) {
     const D* const column = V + j * reflectors.ld;
     const auto tau = real_part(column[0]);
     if (tau == 0) continue;
     D v[H];
 #pragma unroll
     for (int h = 0; h < H; ++h) {
-      const int i = lane_index() + h * warp_size - j;
+      const int i = lane_index() + h * warp_size - j - 1;
       v[h] = i > 0 && i < b ? column[i] : D(i == 0 ? 1 : 0);
     }
 #pragma unroll
