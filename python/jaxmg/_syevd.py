@@ -205,7 +205,7 @@ def syevd(
     return_info: bool = False,
 ) -> Any:
     r"""Eigenvalues and eigenvectors, :math:`A V = V \mathrm{diag}(w)`, of a Hermitian A that is
-    spread over devices. (Not yet run on GPUs.)
+    spread over devices.
 
     A reduction to tridiagonal form in two stages, divide and conquer, two back-transforms: up to
     ``28 / 3 * n**3`` flops, ``2 * n**3`` for eigenvalues alone, times 4 for complex dtypes (LAPACK
