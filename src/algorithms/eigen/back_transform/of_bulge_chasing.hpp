@@ -89,17 +89,13 @@ class BulgeBackTransform {
     }
   }
 
-  /// The rows of a wave, and its first group that has a reflector there.
-  struct Window {
-    IndexRange rows;
-    index_t group;
-  };
-  static Window window(const DiamondWaves& waves, index_t t, index_t order) {
+  /// The rows, of `order`, that wave t changes; none where it has no reflector.
+  static IndexRange rows_of_wave(const DiamondWaves& waves, index_t t, index_t order) {
     const index_t first = waves.first_group(t), row = waves.row(t, first), size = waves.height();
     // The last one with a reflector, which has two rows at least, below a first row.
     const index_t left = std::max<index_t>(0, order - 2 - row);
     const index_t count = std::min(waves.end_group(t) - first, (left + size - 1) / size);
-    return {{row, std::min(row + count * size, order)}, first};
+    return {row, std::min(row + count * size, order)};
   }
 
   /// Waves from `begin` on, as many as there are diamonds of. A product is not in place: it goes
@@ -109,10 +105,9 @@ class BulgeBackTransform {
     const index_t size = waves.height(), width = size * waves.groups();
     IndexRange away{0, 0};  // rows that are in `other`
     for (index_t t = begin; (t - begin) * width < diamonds.cols; ++t) {
-      const Window wave = window(waves, t, V.rows);
-      const IndexRange rows = wave.rows;
+      const IndexRange rows = rows_of_wave(waves, t, V.rows);
       if (rows.begin >= rows.end) continue;
-      const index_t column = (t - begin) * width + wave.group * size;
+      const index_t column = (t - begin) * width + waves.first_group(t) * size;
       const MatrixView<const T> X = diamonds.column_range(column, diamonds.cols);
       const auto apply = [&](MatrixView<T> from, MatrixView<T> to) {
         B::template apply_diamonds<T>(rank_.bulk(), X, from.row_range(rows.begin, rows.end),
