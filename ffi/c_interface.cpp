@@ -4,8 +4,8 @@
 #include <string>
 
 #include "api/factor_program.hpp"
-#include "api/syevd_plan.hpp"
 #include "api/team_solver_program.hpp"
+#include "api/team_solver_syevd.hpp"
 #include "device/cpu/backend.hpp"
 #include "device/cpu/blas.hpp"
 #include "join.hpp"
@@ -153,21 +153,22 @@ std::int64_t jaxmg_cho_inverse_workspace(std::int32_t platform, std::int32_t dty
 /// Bytes of workspace a rank of syevd needs, with eigenvectors or without.
 std::int64_t jaxmg_syevd_workspace(std::int32_t platform, std::int32_t dtype, std::int64_t columns,
                                    std::int64_t order, std::int32_t ranks, std::int64_t tile,
-                                   std::int32_t vectors, std::int32_t in_place) {
+                                   std::int32_t vectors, std::int32_t in_place,
+                                   std::int32_t engine) {
   return told([&] {
     const auto on = static_cast<jaxmg::Platform>(platform);
     const auto of = static_cast<jaxmg::DType>(dtype);
-    const jaxmg::SyevdProblem problem{
+    jaxmg::SyevdProblem problem{
         columns,
         order,
         ranks,
         tile,
         vectors != 0 ? jaxmg::Eigenvectors::rows : jaxmg::Eigenvectors::none,
         in_place != 0};
+    problem.engine = static_cast<jaxmg::Engine>(engine);
     jaxmg::validate(problem);
     return jaxmg::visit(of, [&]<class T>() {
-      return jaxmg::SyevdWorkspace<T>::most_bytes(jaxmg::planned(problem, on, of),
-                                                  jaxmg::traits_of(on).reads_peers_directly);
+      return jaxmg::syevd_workspace_bytes<T>(jaxmg::planned(problem, on, of), jaxmg::traits_of(on));
     });
   });
 }

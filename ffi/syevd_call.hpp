@@ -1,7 +1,7 @@
 // What the handlers of syevd share on all platforms: decoding and validating.
 #pragma once
 
-#include "api/syevd_program.hpp"
+#include "api/team_solver_syevd.hpp"
 #include "cholesky_call.hpp"
 
 namespace jaxmg::ffi {
@@ -22,31 +22,32 @@ struct SyevdBuffers {
 inline SyevdProblem decode_syevd(const xf::AnyBuffer& a, int ranks,
                                  const CallAttributes& attributes) {
   expect_shard("a", a, ranks);
-  const SyevdProblem problem{
-      a.dimensions()[1],
-      attributes.integer("order"),
-      ranks,
-      attributes.integer("tile"),
-      attributes.integer("vectors") != 0 ? Eigenvectors::rows : Eigenvectors::none,
-      attributes.integer("in_place") != 0};
+  SyevdProblem problem{a.dimensions()[1],
+                       attributes.integer("order"),
+                       ranks,
+                       attributes.integer("tile"),
+                       attributes.integer("vectors") != 0 ? Eigenvectors::rows : Eigenvectors::none,
+                       attributes.integer("in_place") != 0};
+  problem.engine = static_cast<Engine>(attributes.integer("engine"));
   validate(problem);
   return problem;
 }
 
-/// A call of syevd.
+/// A call of syevd. `seat` is for engines other than jaxmg's.
 class SyevdCall {
  public:
   SyevdCall(Platform platform, int ranks, const CallAttributes& attributes,
-            const SyevdBuffers& buffers)
+            const SyevdBuffers& buffers, std::shared_ptr<TeamSolverSeat> seat = nullptr)
       : platform_(platform),
         buffers_(buffers),
-        problem_(planned(decode_syevd(buffers.a, ranks, attributes), platform, dtype())) {}
+        problem_(planned(decode_syevd(buffers.a, ranks, attributes), platform, dtype())),
+        seat_(std::move(seat)) {}
 
   DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
     return describe(problem_.with_vectors() ? "syevd" : "syevd without vectors", dtype(),
-                    problem_.order, problem_.columns, problem_.tile);
+                    problem_.order, problem_.columns, problem_.tile, problem_.engine);
   }
 
   std::vector<xf::AnyBuffer> outputs() const { return {buffers_.w, buffers_.v, buffers_.info}; }
@@ -63,15 +64,16 @@ class SyevdCall {
              io.v);
       V = matrix_of<T>(io.v);
     }
-    const bool direct = traits_of(platform_).reads_peers_directly;
-    const auto workspace =
-        workspace_of(io.workspace, SyevdWorkspace<T>::most_bytes(problem_, direct), platform_);
+    const auto workspace = workspace_of(
+        io.workspace, syevd_workspace_bytes<T>(problem_, traits_of(platform_)), platform_);
     const SyevdOperands<T> operands{matrix_of<T>(problem_.in_place ? io.work : io.a),
-                                    static_cast<real_t<T>*>(io.w.untyped_data()), V,
+                                    static_cast<real_t<T>*>(io.w.untyped_data()),
+                                    V,
                                     static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    workspace.get()};
-    return [problem = problem_, operands, workspace](Rank<B>& rank) {
-      syevd_program<B, T>(rank, problem, operands);
+                                    workspace.get(),
+                                    stage_listener()};
+    return [problem = problem_, operands, workspace, seat = seat_](Rank<B>& rank) {
+      run_syevd<B, T>(rank, problem, operands, seat.get());
     };
   }
 
@@ -79,6 +81,7 @@ class SyevdCall {
   Platform platform_;
   SyevdBuffers buffers_;
   SyevdProblem problem_;
+  std::shared_ptr<TeamSolverSeat> seat_;
 };
 
 }  // namespace jaxmg::ffi

@@ -2,6 +2,7 @@
 // JAXMG_BLAS_PREFIX.
 #pragma once
 
+#include <algorithm>
 #include <complex>
 #include <stdexcept>
 #include <vector>
@@ -25,24 +26,40 @@ void JAXMG_TESTING_LAPACK(zheev_)(const char* job, const char* uplo, const int* 
 
 namespace jaxmg_testing {
 
-/// The eigenvalues of a finite Hermitian A, ascending, in double precision by implicit QL (LAPACK
-/// syev, heev). Throws std::runtime_error where that fails.
 template <Scalar T>
-std::vector<double> reference_eigenvalues(const HostMatrix<T>& A) {
+struct ReferenceEigen {
   using W = std::conditional_t<jaxmg::is_complex_v<T>, std::complex<double>, double>;
+  std::vector<double> values;
+  HostMatrix<W> vectors;
+};
+
+/// The eigenvalues of a finite Hermitian A, ascending, and with `with_vectors` its eigenvectors, in
+/// double precision by implicit QL (LAPACK syev, heev). Throws std::runtime_error where that fails.
+template <Scalar T>
+ReferenceEigen<T> reference_eigen(const HostMatrix<T>& A, bool with_vectors) {
+  using W = typename ReferenceEigen<T>::W;
   const int n = static_cast<int>(A.cols()), ld = std::max(1, n), size = 34 * ld;
-  std::vector<W> a(A.values().begin(), A.values().end()), work(static_cast<std::size_t>(size));
-  std::vector<double> w(static_cast<std::size_t>(n)), reals(static_cast<std::size_t>(3 * ld));
+  ReferenceEigen<T> eigen{std::vector<double>(static_cast<std::size_t>(n)), {n, n}};
+  W* const a = eigen.vectors.view().data;
+  std::copy(A.values().begin(), A.values().end(), a);
+  std::vector<W> work(static_cast<std::size_t>(size));
+  std::vector<double> reals(static_cast<std::size_t>(3 * ld));
+  const char* const job = with_vectors ? "V" : "N";
   int info = 0;
   if constexpr (jaxmg::is_complex_v<T>) {
     JAXMG_TESTING_LAPACK(zheev_)
-    ("N", "L", &n, a.data(), &ld, w.data(), work.data(), &size, reals.data(), &info);
+    (job, "L", &n, a, &ld, eigen.values.data(), work.data(), &size, reals.data(), &info);
   } else {
     JAXMG_TESTING_LAPACK(dsyev_)
-    ("N", "L", &n, a.data(), &ld, w.data(), work.data(), &size, &info);
+    (job, "L", &n, a, &ld, eigen.values.data(), work.data(), &size, &info);
   }
   if (info != 0) throw std::runtime_error("LAPACK found no eigenvalues to compare with");
-  return w;
+  return eigen;
+}
+
+template <Scalar T>
+std::vector<double> reference_eigenvalues(const HostMatrix<T>& A) {
+  return reference_eigen(A, false).values;
 }
 
 /// max_i |w_i - lambda_i| / (n eps ||A||_1), lambda the reference, eps of T.

@@ -46,7 +46,7 @@ def _load() -> ctypes.CDLL:
         "jaxmg_cho_solve_workspace": "iiqqiqqii",
         "jaxmg_cho_inverse_workspace": "iiqqiq",
         "jaxmg_potri_workspace": "iiqqiqii",
-        "jaxmg_syevd_workspace": "iiqqiqii",
+        "jaxmg_syevd_workspace": "iiqqiqiii",
     }.items():
         function = getattr(library, name)
         function.restype = ctypes.c_int64
@@ -278,10 +278,16 @@ class Sizes(NamedTuple):
         codes = _PLATFORMS[platform], _DTYPES[dtype.name]
         return _checked(function_of_sizes(*codes, *sizes, *map(int, further)))
 
+    def ask_of_engine(self, engine: str, function: str, *further: int) -> int:
+        """The same of a routine that several engines have."""
+        if engine != "jaxmg" and self.platform != "cuda":
+            return 0  # that call fails when it runs: it may be a branch that is never taken
+        return self.ask(function, *further, ENGINES[engine])
+
 
 def potrs_workspace(sizes: Sizes, rhs: int, in_place: bool, engine: str = "jaxmg") -> int:
     """Bytes of workspace that one device needs in a call of potrs."""
-    return sizes.ask("jaxmg_potrs_workspace", rhs, in_place, ENGINES[engine])
+    return sizes.ask_of_engine(engine, "jaxmg_potrs_workspace", rhs, in_place)
 
 
 def factor_tile(sizes: Sizes) -> int:
@@ -306,9 +312,9 @@ def cho_inverse_workspace(sizes: Sizes) -> int:
 
 def potri_workspace(sizes: Sizes, in_place: bool, engine: str = "jaxmg") -> int:
     """Bytes of workspace that one device needs in a call of potri."""
-    return sizes.ask("jaxmg_potri_workspace", in_place, ENGINES[engine])
+    return sizes.ask_of_engine(engine, "jaxmg_potri_workspace", in_place)
 
 
-def syevd_workspace(sizes: Sizes, vectors: bool, in_place: bool) -> int:
+def syevd_workspace(sizes: Sizes, vectors: bool, in_place: bool, engine: str = "jaxmg") -> int:
     """Bytes of workspace that one device needs in a call of syevd."""
-    return sizes.ask("jaxmg_syevd_workspace", vectors, in_place)
+    return sizes.ask_of_engine(engine, "jaxmg_syevd_workspace", vectors, in_place)

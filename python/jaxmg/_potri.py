@@ -59,11 +59,7 @@ def _potri_on(
     dtype = np.dtype(a.dtype)
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, ranks, tile)
-    # On CPUs another engine's call fails when it runs: it may be a branch that is never taken.
-    has_engine = options.engine == "jaxmg" or platform == "cuda"
-    workspace = (
-        _library.potri_workspace(sizes, options.in_place, options.engine) if has_engine else 0
-    )
+    workspace = _library.potri_workspace(sizes, options.in_place, options.engine)
     results = jax.ffi.ffi_call(
         "jaxmg_potri",
         (

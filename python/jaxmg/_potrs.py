@@ -85,11 +85,7 @@ def _potrs_on(
     rhs = 1 if b.ndim == 1 else b.shape[1]
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
-    # On CPUs another engine's call fails when it runs: it may be a branch that is never taken.
-    has_engine = options.engine == "jaxmg" or platform == "cuda"
-    workspace = (
-        _library.potrs_workspace(sizes, rhs, options.in_place, options.engine) if has_engine else 0
-    )
+    workspace = _library.potrs_workspace(sizes, rhs, options.in_place, options.engine)
     real = np.finfo(dtype).dtype
     x, logdet, info, _, work = jax.ffi.ffi_call(
         "jaxmg_potrs",

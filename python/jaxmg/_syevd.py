@@ -16,6 +16,7 @@ from ._derivatives import in_sequence, without_derivatives
 from ._entry import (
     Scalars,
     compiled,
+    find_engine,
     global_matrix,
     local_block,
     refuse_axis_name,
@@ -33,6 +34,7 @@ class Options(NamedTuple):
     in_place: bool
     with_vectors: bool
     with_work: bool = False
+    engine: str = "jaxmg"
 
 
 class Outcome(NamedTuple):
@@ -74,7 +76,9 @@ def _syevd_on(
     rows, columns = a.shape
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
-    workspace = _library.syevd_workspace(sizes, options.with_vectors, options.in_place)
+    workspace = _library.syevd_workspace(
+        sizes, options.with_vectors, options.in_place, options.engine
+    )
     w, v, info, _, work = jax.ffi.ffi_call(
         "jaxmg_syevd",
         (
@@ -94,6 +98,7 @@ def _syevd_on(
         tile=np.int64(tile),
         vectors=np.int64(options.with_vectors),
         in_place=np.int64(options.in_place),
+        engine=np.int64(_library.ENGINES[options.engine]),
     )
     return Outcome(w, v, info, work)
 
@@ -159,6 +164,7 @@ def _call(
     in_specs: Any,
     matrix_specs: Any,
     n: Any,
+    engine: str | None,
     *,
     in_place: bool,
     with_vectors: bool,
@@ -177,6 +183,7 @@ def _call(
         in_place or not matrix.is_divided,
         with_vectors,
         with_work or donate,
+        find_engine(routine, engine, layout.mesh),
     )
     decompose = _of_routine(routine)
     with _compat.foreign_context_left(layout.mesh, traced):
@@ -203,6 +210,7 @@ def syevd(
     donate: bool = False,
     n: int | None = None,
     return_info: bool = False,
+    engine: str | None = None,
 ) -> Any:
     r"""Eigenvalues and eigenvectors, :math:`A V = V \mathrm{diag}(w)`, of a Hermitian A that is
     spread over devices.
@@ -228,6 +236,9 @@ def syevd(
       n: true order of A in padded storage; then there are n eigenvalues, and V is zero in rows and
         columns from n on.
       return_info: also return info.
+      engine: as in `potrs`. ``"cusolvermg"`` takes `T_A` up to 1024, and 512 or less if it is left
+        out; it gives the same V, and needs, beside A and V, another share of A, with `donate` none
+        where `T_A` divides a device's rows, and what the library asks for.
 
     Returns:
       ``w[, V][, status][, info]``: ``w``, ascending, of A's real dtype, replicated; ``V`` of A's
@@ -238,7 +249,7 @@ def syevd(
 
     Raises:
       TypeError, ValueError: an argument is wrong; raised before any work on devices.
-      RuntimeError: there is no engine for the mesh's devices.
+      RuntimeError: there is no library for the devices, or for `engine`.
       jax.errors.JaxRuntimeError: as in `potrs`.
 
     Example:
@@ -263,6 +274,7 @@ def syevd(
         in_specs,
         matrix_specs,
         n,
+        engine,
         in_place=donate,
         with_vectors=return_eigenvectors,
         with_work=False,
@@ -280,11 +292,12 @@ def eigh(
     matrix_specs: P | tuple[P, ...] | list[P] | None = None,
     donate: bool = False,
     n: int | None = None,
+    engine: str | None = None,
 ) -> EighResult:
     """Eigenvalues and eigenvectors, as ``jnp.linalg.eigh`` returns them: `syevd` by another name.
 
     Args:
-      a, T_A, mesh, in_specs, matrix_specs, donate, n: as in `syevd`.
+      a, T_A, mesh, in_specs, matrix_specs, donate, n, engine: as in `syevd`.
 
     Returns:
       ``(eigenvalues, eigenvectors)``, a named tuple: ``w`` and ``V`` of `syevd`.
@@ -309,6 +322,7 @@ def eigh(
         in_specs,
         matrix_specs,
         n,
+        engine,
         in_place=donate,
         with_vectors=True,
         with_work=False,
@@ -326,6 +340,7 @@ def syevd_jit_ctx(
     return_eigenvectors: bool = True,
     pad: bool = True,
     n: int | None = None,
+    engine: str | None = None,
 ) -> tuple[jax.Array, ...]:
     """`syevd` for callers who manage A's storage themselves (the 1.x calling convention).
 
@@ -333,7 +348,7 @@ def syevd_jit_ctx(
     else in a copy.
 
     Args:
-      a, T_A, mesh, in_specs, matrix_specs, return_eigenvectors, pad, n: as in `syevd`.
+      a, T_A, mesh, in_specs, matrix_specs, return_eigenvectors, pad, n, engine: as in `syevd`.
 
     Returns:
       ``(work, w[, V], status)``: ``work`` has the shape and the sharding of A and holds what the
@@ -361,6 +376,7 @@ def syevd_jit_ctx(
         in_specs,
         matrix_specs,
         n,
+        engine,
         in_place=True,
         with_vectors=return_eigenvectors,
         with_work=True,
@@ -380,6 +396,7 @@ def syevd_shardmap_ctx(
     in_specs: P | tuple[P, ...] | list[P] | None = None,
     matrix_specs: P | tuple[P, ...] | list[P] | None = None,
     n: int | None = None,
+    engine: str | None = None,
 ) -> tuple[jax.Array, ...]:
     """`syevd` on the local blocks of a caller's ``shard_map``.
 
@@ -388,7 +405,7 @@ def syevd_shardmap_ctx(
 
     Args:
       a: ``(N / P, N)``, the rows of A that this device holds.
-      T_A, n: as in `syevd`.
+      T_A, n, engine: as in `syevd`.
       return_eigenvectors: also return V.
       pad: taken for compatibility.
       axis_name: as in `potrs_shardmap_ctx`.
@@ -428,9 +445,16 @@ def syevd_shardmap_ctx(
             in_specs=in_specs,
             return_eigenvectors=bool(return_eigenvectors),
             n=n,
+            engine=engine,
         )
     block = local_block(routine, a, T_A, axis_name, n)
-    options = Options(block.order, block.tile, False, bool(return_eigenvectors))
+    options = Options(
+        block.order,
+        block.tile,
+        in_place=False,
+        with_vectors=bool(return_eigenvectors),
+        engine=find_engine(routine, engine, mesh=None),
+    )
     call = functools.partial(
         _syevd_local, axes=block.axes, group_axes=block.group_axes, options=options
     )

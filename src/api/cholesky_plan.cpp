@@ -35,26 +35,6 @@ index_t dividing_tile(index_t local_columns, index_t widest) {
   return widest;
 }
 
-CholeskyProblem planned_for_cusolvermg(const CholeskyProblem& problem, Platform platform,
-                                       index_t widest) {
-  if (platform != Platform::cuda) {
-    throw InvalidArgument(
-        "engine: cusolvermg is NVIDIA's library for its GPUs, got CPU devices; leave engine out, "
-        "or "
-        "pass engine=\"jaxmg\" (is JAXMG_ENGINE set?)");
-  }
-  CholeskyProblem plan = problem;
-  const index_t local = plan.columns / plan.ranks;
-  if (plan.tile == 0) plan.tile = dividing_tile(local, widest);
-  plan.tile = std::max<index_t>(1, std::min(plan.tile, local));
-  constexpr index_t largest = std::numeric_limits<int>::max();
-  if (plan.order > largest || plan.rhs > largest) {
-    throw InvalidArgument("a: cuSOLVERMg takes orders up to 2^31 - 1, got " +
-                          std::to_string(std::max(plan.order, plan.rhs)));
-  }
-  return plan;
-}
-
 }  // namespace
 
 void validate(const CholeskyProblem& problem) {
@@ -70,6 +50,25 @@ void validate(const CholeskyProblem& problem) {
                           std::to_string(static_cast<int>(problem.engine)));
   }
   BlockCyclic(problem.columns, problem.ranks, 1, problem.order);  // checks the rest
+}
+
+CholeskyProblem planned_for_cusolvermg(const CholeskyProblem& problem, Platform platform,
+                                       index_t widest) {
+  if (platform != Platform::cuda) {
+    throw InvalidArgument(
+        "engine: cusolvermg is NVIDIA's library for its GPUs, got CPU devices; leave engine out, "
+        "or pass engine=\"jaxmg\" (is JAXMG_ENGINE set?)");
+  }
+  CholeskyProblem plan = problem;
+  const index_t local = plan.columns / plan.ranks;
+  if (plan.tile == 0) plan.tile = dividing_tile(local, widest);
+  plan.tile = std::max<index_t>(1, std::min(plan.tile, local));
+  constexpr index_t largest = std::numeric_limits<int>::max();
+  if (plan.order > largest || plan.rhs > largest) {
+    throw InvalidArgument("a: cuSOLVERMg takes orders up to 2^31 - 1, got " +
+                          std::to_string(std::max(plan.order, plan.rhs)));
+  }
+  return plan;
 }
 
 CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType dtype) {

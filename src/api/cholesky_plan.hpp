@@ -44,6 +44,12 @@ CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType
 /// The same for an inverse: cuSOLVERMg's are wrong from a tile of 1024 on, which is refused.
 CholeskyProblem planned_inverse(const CholeskyProblem& problem, Platform platform, DType dtype);
 
+/// `problem`, of whatever routine, for cuSOLVERMg: with the given tile, at most n_loc, or, if it is
+/// 0, one of at most `widest` columns. Throws InvalidArgument where there are no GPUs, and where a
+/// size is no int.
+CholeskyProblem planned_for_cusolvermg(const CholeskyProblem& problem, Platform platform,
+                                       index_t widest);
+
 /// Scalars that a call keeps in device memory, one set a rank.
 struct CholeskyScalars {
   std::int32_t* info;

@@ -18,6 +18,20 @@ bool fits_one_rank(const SyevdProblem& problem, Platform platform, DType dtype) 
   return problem.order <= planned(alone, platform, dtype).tile;
 }
 
+/// The published JAXMg, which runs the same, lets cuSOLVERMg's eigensolver have no wider ones.
+constexpr index_t widest_cusolvermg_tile = 1024;
+
+SyevdProblem planned_for_cusolvermg(const SyevdProblem& problem, Platform platform) {
+  SyevdProblem plan = problem;
+  plan.tile = planned_for_cusolvermg(plan.matrix(), platform, widest_cusolvermg_tile / 2).tile;
+  if (plan.tile > widest_cusolvermg_tile) {
+    throw InvalidArgument("syevd: T_A: cuSOLVERMg's eigensolver takes tiles up to " +
+                          std::to_string(widest_cusolvermg_tile) + ", got " +
+                          std::to_string(plan.tile) + "; leave T_A out, or pass engine=\"jaxmg\"");
+  }
+  return plan;
+}
+
 }  // namespace
 
 void validate(const SyevdProblem& problem) {
@@ -29,6 +43,7 @@ void validate(const SyevdProblem& problem) {
 }
 
 SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype) {
+  if (problem.engine == Engine::cusolvermg) return planned_for_cusolvermg(problem, platform);
   SyevdProblem plan = problem;
   const bool chosen = plan.tile == 0;
   plan.tile = planned(plan.matrix(), platform, dtype).tile;

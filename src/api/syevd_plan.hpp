@@ -24,11 +24,14 @@ struct SyevdProblem {
   bool in_place;                 ///< A's own storage becomes the working matrix
   BandReductionSizes band = {};  ///< bandwidth, and columns of reflectors in an update
   bool on_one_rank = false;      ///< so small that LAPACK, on rank 0 alone, is fastest
+  Engine engine = Engine::jaxmg;
 
   bool with_vectors() const { return eigenvectors != Eigenvectors::none; }
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
   /// As a call that only redistributes.
-  CholeskyProblem matrix() const { return {columns, order, ranks, tile, 0, in_place}; }
+  CholeskyProblem matrix() const {
+    return {columns, order, ranks, tile, 0, in_place, false, false, engine};
+  }
   /// Chunks of some n / b sweeps, but so that there are a few for each rank; diamonds of b sweeps.
   /// So many columns of V at a time that a wave's product takes longer than its launches, and that
   /// their copy is a quarter of a shard where shards are large.
@@ -50,7 +53,8 @@ void validate(const SyevdProblem& problem);
 
 /// `problem` with its tile, bandwidth and block: the given ones, the tile at most n_loc, or, where
 /// they are 0, some that were measured on CPUs, and estimates for GPUs. If the tile is 0, what is
-/// small enough goes to one rank.
+/// small enough goes to one rank. cuSOLVERMg runs all sizes itself, and takes tiles up to 1024;
+/// wider ones are refused. Throws InvalidArgument.
 SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype);
 
 /// A rank's workspace, of rank p: a formula of the problem, the dtype, p, and how peers are read.

@@ -34,25 +34,33 @@ void follow_panel(Rank<B>& rank) {
   for (auto* queue : {&rank.bulk(), &rank.ahead(), &rank.copies()}) queue->wait(reached);
 }
 
-/// The working matrix in the cyclic layout, both triangles of it, from A's lower one, scaled by the
-/// power of two that brings its largest entry into [0.5, 1). All ranks have met.
+/// A distributed Hermitian matrix, of which the lower triangle is there, ready for rank.panel() and
+/// rank.copies(), gets its other one and is scaled by the power of two that brings its largest
+/// entry into [0.5, 1): scale_from_one() with all_largest undoes that. `staging` as in mirror();
+/// who comes to the end has read what it mirrors.
+template <class B, Scalar T>
+void mirror_and_scale(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> M,
+                      const PanelStorage<T>& staging, double* largest, double* all_largest) {
+  auto& panel = rank.panel();
+  mirror<B, T>(rank, layout, M, staging);
+  const index_t count = layout.local_columns_before(rank.index(), layout.tiles());
+  const MatrixView<T> own = M.block(0, 0, layout.order(), count);
+  B::template largest_part<T>(panel, own, largest);
+  // Who has posted this has read all that it mirrors, and all staging.
+  rank.all_gather(panel, largest, all_largest);
+  B::template scale_to_one<T>(panel, all_largest, rank.size(), own);
+  follow_panel(rank);
+}
+
+/// The working matrix in the cyclic layout, from A's lower triangle. All ranks have met.
 template <class B, Scalar T>
 MatrixView<T> scaled_matrix(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T> A,
                             const SyevdWorkspace<T>& work) {
-  const BlockCyclic layout = problem.layout();
-  auto& panel = rank.panel();
   CholeskyWorkspace<T> target{};
   target.matrix = work.matrix;
   target.staging = work.staging;
   const MatrixView<T> M = distribute<B, T>(rank, problem.matrix(), A, target);
-  mirror<B, T>(rank, layout, M, work.panels);
-  const index_t count = layout.local_columns_before(rank.index(), layout.tiles());
-  const MatrixView<T> own = M.block(0, 0, problem.order, count);
-  B::template largest_part<T>(panel, own, work.largest);
-  // Who has posted this has read all that it mirrors, and all staging.
-  rank.all_gather(panel, work.largest, work.all_largest);
-  B::template scale_to_one<T>(panel, work.all_largest, rank.size(), own);
-  follow_panel(rank);
+  mirror_and_scale<B, T>(rank, problem.layout(), M, work.panels, work.largest, work.all_largest);
   return M;
 }
 

@@ -1,23 +1,12 @@
-// The rank programs of calls by another engine (engines/team_solver.hpp), for every front end: our
-// redistribution around the calls of a library that one rank makes for all. These programs, unlike
-// others, block until the devices are done.
+// potrs and potri by another engine (engines/team_solver.hpp), for every front end: our
+// redistribution around the calls of a library that one rank makes for all.
 #pragma once
 
 #include "api/potri_program.hpp"
 #include "api/potrs_program.hpp"
-#include "engines/team_solver.hpp"
+#include "api/team_solver_call.hpp"
 
 namespace jaxmg {
-
-/// The layout of such a library.
-inline BlockCyclic tiles_of(const CholeskyProblem& p) {
-  return whole_tiles(p.order, p.ranks, p.tile);
-}
-
-/// Whether A's own storage, of which a rank has n_loc columns, holds whole tiles and nothing else.
-inline bool is_in_whole_tiles(const CholeskyProblem& p) {
-  return p.order == p.columns && p.columns % (p.tile * p.ranks) == 0;
-}
 
 /// A rank's workspace. In elements, up to alignment, for n the order, k right-hand sides and m the
 /// columns of a rank in whole tiles: n m for the working matrix, unless A's own storage serves,
@@ -26,30 +15,19 @@ inline bool is_in_whole_tiles(const CholeskyProblem& p) {
 /// comes on top: it is not a formula, and is allocated when it has told how much.
 template <Scalar T>
 struct TeamSolverWorkspace {
-  MatrixView<T> matrix;    ///< order x m, without gaps; empty where A's own storage serves
-  MatrixView<T> columns;   ///< order x rhs
-  MatrixView<T> staging;   ///< two tile columns, to permute
-  PanelStorage<T> panels;  ///< the same storage, to mirror
   CholeskyScalars scalars;
+  WholeTiles<T> tiles;
+  MatrixView<T> columns;  ///< order x rhs
 
   static TeamSolverWorkspace carve(Arena& arena, const CholeskyProblem& problem) {
     TeamSolverWorkspace work;
-    const BlockCyclic layout = tiles_of(problem);
-    const index_t n = problem.order;
     const bool inverts = problem.rhs == 0;
+    const bool in_own_storage = is_in_whole_tiles(problem) && (inverts || problem.in_place);
     work.scalars = {arena.take<std::int32_t>(1), arena.take<std::int32_t>(problem.ranks),
                     arena.take<double>(1), arena.take<double>(problem.ranks),
                     arena.take<double>(1)};
-    const bool in_own_storage = is_in_whole_tiles(problem) && (inverts || problem.in_place);
-    if (!in_own_storage) work.matrix = arena.take_matrix<T>(n, layout.local_columns());
-    work.columns = arena.take_matrix<T>(n, problem.rhs);
-    if (inverts || in_own_storage) {
-      work.staging = arena.take_matrix<T>(n, staging_columns(layout));
-      for (index_t slot = 0; slot < panel_slots; ++slot) {
-        work.panels[static_cast<std::size_t>(slot)] =
-            work.staging.column_range(slot * layout.tile(), (slot + 1) * layout.tile());
-      }
-    }
+    work.tiles = WholeTiles<T>::carve(arena, problem, in_own_storage, inverts || in_own_storage);
+    work.columns = arena.take_matrix<T>(problem.order, problem.rhs);
     return work;
   }
   static std::size_t bytes(const CholeskyProblem& problem) {
@@ -59,43 +37,6 @@ struct TeamSolverWorkspace {
   }
 };
 
-/// Questions that rank 0 answers for all. Nobody loses patience while it works one out.
-template <Backend B>
-class AskRank0 {
- public:
-  AskRank0(Rank<B>& rank, TeamSolverSeat& seat) : rank_(rank), seat_(seat) {}
-
-  /// What work() of rank 0 returns, once all that any rank has given to its queues is done.
-  template <class Work>
-  std::int64_t operator()(const Work& work) {
-    rank_.synchronize();
-    const index_t here = rank_.reserve(2), answered = here + 1;
-    rank_.tell(here, nullptr);
-    if (rank_.index() == 0) {
-      for (int p = 0; p < rank_.size(); ++p) rank_.hear(p, here);  // all have read the last answer
-      seat_.answer = work();
-      rank_.tell(answered, &seat_.answer);
-    }
-    return *static_cast<const std::int64_t*>(rank_.hear(0, answered));
-  }
-
-  /// The pointers of all ranks on rank 0, nothing on others.
-  template <class X>
-  std::vector<X*> gather(X* mine) {
-    const index_t tag = rank_.reserve(1);
-    rank_.tell(tag, mine);
-    std::vector<X*> all;
-    for (int p = 0; rank_.index() == 0 && p < rank_.size(); ++p) {
-      all.push_back(static_cast<X*>(const_cast<void*>(rank_.hear(p, tag))));
-    }
-    return all;
-  }
-
- private:
-  Rank<B>& rank_;
-  TeamSolverSeat& seat_;
-};
-
 /// A matrix in whole tiles that is factored, and then used to solve or inverted, by such a library.
 template <Backend B, Scalar T>
 class MatrixOfTeamSolver {
@@ -103,20 +44,20 @@ class MatrixOfTeamSolver {
   /// `M` is this rank's share; see TeamMatrix.
   MatrixOfTeamSolver(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> M,
                      const TeamSolverWorkspace<T>& work, TeamSolverSeat& seat)
-      : rank_(rank), problem_(problem), M_(M), scalars_(work.scalars), ask_(rank, seat) {
-    if (problem.order == 0) return;
-    TeamMatrix matrix{dtype_of<T>(), problem.order, problem.tile, problem.rhs, {}, {}, {}};
-    for (const int* device : ask_.gather(&seat.device)) matrix.devices.push_back(*device);
-    matrix.shares = ask_.template gather<void>(M.data);
-    matrix.columns = ask_.template gather<void>(work.columns.data);
-    const std::int64_t bytes = ask_([&] {
-      solver_ = seat.make_solver(matrix);
-      return static_cast<std::int64_t>(solver_->scratch_bytes());
-    });
-    auto scratch =
-        ask_.gather(bytes > 0 ? seat.allocate(static_cast<std::size_t>(bytes)) : nullptr);
-    if (solver_) solver_->use_scratch(std::move(scratch));
-  }
+      : rank_(rank),
+        problem_(problem),
+        M_(M),
+        scalars_(work.scalars),
+        solver_(rank,
+                {dtype_of<T>(),
+                 problem.order,
+                 problem.tile,
+                 problem.rhs == 0 ? TeamRoutine::potri : TeamRoutine::potrs,
+                 problem.rhs,
+                 {},
+                 {},
+                 {}},
+                M.data, work.columns.data, seat) {}
 
   /// Factors it. *info and, if it is not null, *logdet are as agree_on_outcome() leaves them, on
   /// the panel queue; the result is *info.
@@ -126,7 +67,7 @@ class MatrixOfTeamSolver {
   std::int32_t factor(std::int32_t* info, real_t<T>* logdet) {
     auto& panel = rank_.panel();
     std::int64_t told = 0;
-    if (problem_.order > 0) told = ask_([&] { return solver_->potrf(); });
+    if (problem_.order > 0) told = solver_([](TeamSolver& by) { return by.potrf(); });
     clear_outcome<B>(rank_, scalars_);
     const BlockCyclic layout = tiles_of(problem_);
     for (index_t k = layout.first_owned(rank_.index(), 0); k < layout.tiles(); k += rank_.size()) {
@@ -151,11 +92,11 @@ class MatrixOfTeamSolver {
 
   /// The columns of right-hand sides on rank 0 become solutions.
   void solve() {
-    ask_([&] { return solver_->potrs(), 0; });
+    solver_([](TeamSolver& by) { return by.potrs(), 0; });
   }
   /// The lower triangle becomes that of the inverse.
   void invert() {
-    ask_([&] { return solver_->potri(), 0; });
+    solver_([](TeamSolver& by) { return by.potri(), 0; });
   }
 
  private:
@@ -163,24 +104,8 @@ class MatrixOfTeamSolver {
   CholeskyProblem problem_;
   MatrixView<T> M_;
   CholeskyScalars scalars_;
-  AskRank0<B> ask_;
-  std::unique_ptr<TeamSolver> solver_;  ///< on rank 0
+  SolverOfRank0<B> solver_;
 };
-
-/// This rank's share of the matrix in whole tiles, from A as JAX holds it: in A's storage if it is
-/// `target` already, else pulled there. Zero where nothing is pulled.
-template <Backend B, Scalar T>
-void distribute_in_whole_tiles(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> A,
-                               MatrixView<T> target, MatrixView<T> staging) {
-  const BlockCyclic layout = tiles_of(problem);
-  if (target.data == A.data) {
-    permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, staging,
-                           Rows::from_diagonal);
-    return;
-  }
-  B::template fill<T>(rank.copies(), T(0), target);
-  block_to_cyclic<B, T>(rank, problem.layout(), layout, A, target, Rows::from_diagonal);
-}
 
 /// x with A x = b by such a library: see potrs_program(). Its right-hand sides are columns, on rank
 /// 0: M conj(x) = conj(b) for M = A^T.
@@ -190,9 +115,9 @@ void potrs_by_team_solver(Rank<B>& rank, const CholeskyProblem& problem, const P
   Arena arena(op.workspace);
   const auto work = TeamSolverWorkspace<T>::carve(arena, problem);
   auto& panel = rank.panel();
-  const MatrixView<T> M = work.matrix.data == nullptr ? op.A : work.matrix;
+  const MatrixView<T> M = work.tiles.matrix.data == nullptr ? op.A : work.tiles.matrix;
   const MatrixView<T> X = op.X.column_range(0, problem.order);
-  distribute_in_whole_tiles<B, T>(rank, problem, op.A, M, work.staging);
+  distribute_in_whole_tiles<B, T>(rank, problem, op.A, M, work.tiles.staging);
   if (rank.index() == 0) {
     B::template conj_transpose<T>(panel, op.B.column_range(0, problem.order), work.columns);
   }
@@ -222,16 +147,16 @@ void potri_by_team_solver(Rank<B>& rank, const CholeskyProblem& problem, const P
   Arena arena(op.workspace);
   const auto work = TeamSolverWorkspace<T>::carve(arena, problem);
   const BlockCyclic layout = tiles_of(problem);
-  const MatrixView<T> M = work.matrix.data == nullptr ? op.X : work.matrix;
-  distribute_in_whole_tiles<B, T>(rank, problem, op.A, M, work.staging);
+  const MatrixView<T> M = work.tiles.matrix.data == nullptr ? op.X : work.tiles.matrix;
+  distribute_in_whole_tiles<B, T>(rank, problem, op.A, M, work.tiles.staging);
 
   MatrixOfTeamSolver<B, T> matrix(rank, problem, M, work, seat);
   const bool invertible = matrix.factor(op.info, op.logdet) == 0;
   if (invertible && problem.order > 0) {
     matrix.invert();
-    mirror<B, T>(rank, layout, M, work.panels);
+    mirror<B, T>(rank, layout, M, work.tiles.panels);
     if (M.data == op.X.data) {
-      gather_blocks<B, T>(rank, layout, op.X, work.staging);
+      gather_blocks<B, T>(rank, layout, op.X, work.tiles.staging);
     } else {
       cyclic_to_block<B, T>(rank, layout, problem.layout(), M, op.X, Rows::all);
       rank.panel().wait(rank.copies().record());

@@ -10,13 +10,17 @@
 
 namespace jaxmg {
 
+/// What becomes of a matrix.
+enum class TeamRoutine { potrs, potri, syevd, eigenvalues };
+
 /// A Hermitian matrix of a team, of which the lower triangle counts, in whole tiles of columns that
 /// are dealt to the ranks in turn, and its right-hand sides.
 struct TeamMatrix {
   DType dtype;
   index_t order;
   index_t tile;
-  index_t rhs;                 ///< right-hand sides; 0: it is to be inverted
+  TeamRoutine routine;
+  index_t rhs;                 ///< right-hand sides; 0 but for potrs
   std::vector<int> devices;    ///< of each rank
   std::vector<void*> shares;   ///< of each rank; leading dimension `order`
   std::vector<void*> columns;  ///< order x rhs elements on each rank: rank 0's is b, others' room
@@ -39,6 +43,10 @@ class TeamSolver {
   virtual void potrs() = 0;
   /// A := A^-1, its lower triangle, after potrf().
   virtual void potri() = 0;
+  /// w := the eigenvalues of A, ascending, for `order` real numbers of the host's; A := its
+  /// eigenvectors, column by column, or lost where eigenvalues alone are asked for. Returns 0, or
+  /// not if an iteration does not converge.
+  virtual std::int64_t syevd(void* w) = 0;
 };
 
 /// One rank's part in the calls of such a library. Lives until all ranks have met.

@@ -1,160 +1,34 @@
-// Calls by a library that one rank calls for all: on CPU ranks by a stand-in that knows the layout
-// by its definition and works on one rank's thread, on GPUs by cuSOLVERMg. And its sizes and
-// faults.
+// potrs and potri by a library that one rank calls for all (team_solver_stand_in.hpp), its sizes,
+// and its faults.
 #include <atomic>
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <thread>
 
 #include <gtest/gtest.h>
 
-#include "api/team_solver_program.hpp"
 #include "jaxmg/error.hpp"
 #include "jaxmg/matrix.hpp"
-#include "kinds.hpp"
+#include "team_solver_stand_in.hpp"
 #include "testing/host_matrix.hpp"
 #include "testing/matrices.hpp"
-#include "testing/reference_cholesky.hpp"
 #include "testing/residuals.hpp"
 #ifdef JAXMG_WITH_CUDA
 #include "engines/cusolvermg/library.hpp"
-#include "engines/cusolvermg/solver.hpp"
 #endif
 
 namespace {
 
 using jaxmg::CholeskyProblem;
-using jaxmg::conjugate;
 using jaxmg::Engine;
 using jaxmg::index_t;
 using jaxmg::InvalidArgument;
 using jaxmg::MatrixView;
 using jaxmg::real_t;
-using jaxmg::TeamMatrix;
-using jaxmg::TeamSolver;
 using jaxmg::TeamSolverSeat;
+using jaxmg::testing::Behaviour;
+using jaxmg::testing::Seats;
 using jaxmg::testing::Shared;
 using namespace jaxmg_testing;
-
-/// What a stand-in does besides solving.
-struct Behaviour {
-  std::function<void(const char* routine)> before = [](const char*) {};
-  std::int64_t told = 0;  ///< what potrf() returns, if not 0, whatever it finds
-};
-
-/// On host memory, by the textbook.
-template <jaxmg::Scalar T>
-class StandIn final : public TeamSolver {
- public:
-  static constexpr std::size_t scratch = 40;
-
-  StandIn(const TeamMatrix& matrix, const Behaviour& behaviour)
-      : matrix_(matrix), behaviour_(behaviour) {
-    behaviour_.before("make");
-    EXPECT_EQ(matrix.dtype, jaxmg::dtype_of<T>());
-    for (std::size_t p = 0; p < matrix.devices.size(); ++p) {
-      EXPECT_EQ(matrix.devices[p], static_cast<int>(p));
-    }
-  }
-
-  std::size_t scratch_bytes() override { return scratch; }
-  void use_scratch(std::vector<void*> of_ranks) override {
-    EXPECT_EQ(of_ranks.size(), matrix_.devices.size());
-    for (void* const bytes : of_ranks) std::memset(bytes, 1, scratch);
-  }
-
-  std::int64_t potrf() override {
-    behaviour_.before("potrf");
-    L_ = HostMatrix<T>(matrix_.order, matrix_.order);
-    for_lower([this](index_t i, index_t j, T& stored) { L_(i, j) = stored; });
-    const std::int32_t info = reference_cholesky(L_);
-    for_lower([this](index_t i, index_t j, T& stored) { stored = L_(i, j); });
-    return behaviour_.told != 0 ? behaviour_.told : info;
-  }
-  void potrs() override {
-    behaviour_.before("potrs");
-    auto* const b = static_cast<T*>(matrix_.columns.front());
-    for (index_t k = 0; k < matrix_.rhs; ++k) solve(b + k * matrix_.order);
-  }
-  void potri() override {
-    behaviour_.before("potri");
-    HostMatrix<T> X(matrix_.order, matrix_.order);
-    for (index_t j = 0; j < matrix_.order; ++j) {
-      X(j, j) = T(1);
-      solve(&X(0, j));
-    }
-    for_lower([&X](index_t i, index_t j, T& stored) { stored = X(i, j); });
-  }
-
- private:
-  /// f(i, j, entry) for i >= j, and NaN above.
-  template <class F>
-  void for_lower(const F& f) {
-    const auto ranks = static_cast<index_t>(matrix_.devices.size());
-    for (index_t j = 0; j < matrix_.order; ++j) {
-      const index_t k = j / matrix_.tile;
-      auto* const share = static_cast<T*>(matrix_.shares[static_cast<std::size_t>(k % ranks)]);
-      T* const column = share + (k / ranks * matrix_.tile + j % matrix_.tile) * matrix_.order;
-      for (index_t i = 0; i < j; ++i) column[i] = quiet_nan<T>();
-      for (index_t i = j; i < matrix_.order; ++i) f(i, j, column[i]);
-    }
-  }
-
-  void solve(T* x) const {
-    const index_t n = matrix_.order;
-    for (index_t j = 0; j < n; ++j) {
-      x[j] /= L_(j, j);
-      for (index_t i = j + 1; i < n; ++i) x[i] -= L_(i, j) * x[j];
-    }
-    for (index_t j = n - 1; j >= 0; --j) {
-      for (index_t i = j + 1; i < n; ++i) x[j] -= conjugate(L_(i, j)) * x[i];
-      x[j] /= L_(j, j);
-    }
-  }
-
-  TeamMatrix matrix_;
-  Behaviour behaviour_;
-  HostMatrix<T> L_;
-};
-
-/// The seats of a team of one kind, and the scratch that they have given.
-template <class Kind, jaxmg::Scalar T>
-class Seats {
- public:
-  explicit Seats(int ranks, const Behaviour& behaviour = {})
-      : scratch_(static_cast<std::size_t>(ranks)) {
-    for (int p = 0; p < ranks; ++p) {
-      TeamSolverSeat seat;
-      seat.device = p;
-      seat.make_solver = [behaviour](const TeamMatrix& matrix) {
-        return std::make_unique<StandIn<T>>(matrix, behaviour);
-      };
-      seat.allocate = [this, p](std::size_t bytes) -> void* {
-        auto& mine = scratch_[static_cast<std::size_t>(p)];
-        mine = jaxmg::cpu::allocate<std::byte>(static_cast<index_t>(bytes));
-        return mine.get();
-      };
-#ifdef JAXMG_WITH_CUDA
-      if constexpr (std::is_same_v<Kind, jaxmg::testing::Cuda>) {
-        seat.device = p % jaxmg::cuda_device_count();
-        seat.make_solver = jaxmg::cusolvermg::make_solver;
-        seat.allocate = [this, p, device = seat.device](std::size_t bytes) -> void* {
-          auto& mine = scratch_[static_cast<std::size_t>(p)];
-          mine = jaxmg::cuda::allocate(device, bytes);
-          return mine.get();
-        };
-      }
-#endif
-      seats_.push_back(std::move(seat));
-    }
-  }
-  TeamSolverSeat& operator[](int p) { return seats_[static_cast<std::size_t>(p)]; }
-
- private:
-  std::vector<TeamSolverSeat> seats_;
-  std::vector<std::shared_ptr<void>> scratch_;
-};
 
 struct Case {
   int ranks;

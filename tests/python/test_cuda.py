@@ -350,6 +350,8 @@ def test_calls_by_cusolvermg_leave_nothing(mesh):
         for i in range(count):
             x = jaxmg.potrs(by_rows(A, mesh), everywhere(B, mesh), 64, mesh, engine="cusolvermg")
             assert residual(A, x, B) < BOUND
+            w, v = jaxmg.eigh(by_rows(A, mesh), 64, mesh, engine="cusolvermg")
+            assert residual(A, v @ ((v.T @ B) / w[:, None]), B) < BOUND
             _library.inject_cuda_fault(i % DEVICES, "error", 5)
             with pytest.raises(jax.errors.JaxRuntimeError, match="cudaErrorUnknown"):
                 jax.block_until_ready(jaxmg.potri(by_rows(A, mesh), 64, mesh, engine="cusolvermg"))

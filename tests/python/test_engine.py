@@ -1,5 +1,5 @@
 """Whose algorithms a call runs: the keyword, JAXMG_ENGINE, and what is said where an engine cannot
-run. test_potrs.py and test_potri.py run with every engine of the platform."""
+run. test_potrs.py, test_potri.py and test_syevd.py run with every engine of the platform."""
 
 import types
 
@@ -11,11 +11,17 @@ from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
-from jaxmg import _library
+from jaxmg import _compat, _entry, _library
 
 N = 8 * DEVICES
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
 SPEC = P("x", None)
+
+
+def solved(w, v):
+    """x with A x = B, by the eigenvectors of A."""
+    return v @ ((v.conj().T @ B) / w[:, None])
+
 
 GLOBAL = {
     "potrs": lambda mesh, **how: jaxmg.potrs(by_rows(A, mesh), B, 4, mesh, SPEC, **how),
@@ -26,6 +32,11 @@ GLOBAL = {
         lambda a, b: jaxmg.potrs(a, b, 4, mesh, SPEC, **how)
     )(by_rows(A, mesh), B),
     "potri": lambda mesh, **how: jaxmg.potri(by_rows(A, mesh), 4, mesh, SPEC, **how) @ B,
+    "syevd": lambda mesh, **how: solved(*jaxmg.syevd(by_rows(A, mesh), 4, mesh, SPEC, **how)),
+    "syevd_jit_ctx": lambda mesh, **how: solved(
+        *jaxmg.syevd_jit_ctx(by_rows(A, mesh), 4, mesh, SPEC, **how)[1:3]
+    ),
+    "eigh": lambda mesh, **how: solved(*jaxmg.eigh(by_rows(A, mesh), 4, mesh, SPEC, **how)),
 }
 
 
@@ -45,9 +56,23 @@ def local_potri(mesh, **how):
     return jax.jit(invert)(by_rows(A, mesh)) @ B
 
 
-ALL = GLOBAL | {"potrs, locally": local_potrs, "potri, locally": local_potri}
+def local_syevd(mesh, **how):
+    def local(a):
+        return jaxmg.syevd_shardmap_ctx(a, 4, **how)[:2]
+
+    specs = {"in_specs": SPEC, "out_specs": (P(), P(None, "x")), "check_vma": False}
+    return solved(*jax.jit(jax.shard_map(local, mesh=mesh, **specs))(by_rows(A, mesh)))
+
+
+LOCAL = {
+    "potrs, locally": local_potrs,
+    "potri, locally": local_potri,
+    "syevd, locally": local_syevd,
+}
+ALL = GLOBAL | LOCAL
 
 every_call = pytest.mark.parametrize("call", ALL.values(), ids=ALL)
+every_local_call = pytest.mark.parametrize("call", LOCAL.values(), ids=LOCAL)
 every_global_call = pytest.mark.parametrize("call", GLOBAL.values(), ids=GLOBAL)
 
 
@@ -85,7 +110,7 @@ def test_cusolvermg_on_cpu_devices(call, mesh, monkeypatch):
 
 
 @cpu_only
-@pytest.mark.parametrize("call", [local_potrs, local_potri])
+@every_local_call
 def test_cusolvermg_where_there_is_no_cuda_engine(call, mesh):
     """Inside a shard_map the devices are not known."""
     with pytest.raises(
@@ -101,6 +126,29 @@ def test_cusolvermg_on_an_abstract_mesh(mesh):
         jax.jit(lambda a, b: jaxmg.potrs(a, b, 4, abstract, SPEC, engine="cusolvermg"))(
             by_rows(A, mesh), everywhere(B, mesh)
         )
+
+
+@cpu_only
+@every_call
+def test_cusolvermg_is_one_processs(call, mesh, monkeypatch):
+    """Whatever is known of the devices when the call is traced."""
+    monkeypatch.setattr(_compat, "process_count", lambda: 2)
+    monkeypatch.setattr(_entry, "platforms_of", lambda mesh: ["cuda"])
+    monkeypatch.setattr(_compat, "spans_processes", lambda mesh=None: True)
+    with pytest.raises(
+        ValueError, match=r"which one process calls for all GPUs; start one process"
+    ):
+        call(mesh, engine="cusolvermg")
+
+
+@cpu_only
+def test_a_mesh_over_processes(mesh, monkeypatch):
+    assert not _compat.spans_processes(mesh)
+    monkeypatch.setattr(_compat, "process_count", lambda: 2)
+    assert not _compat.spans_processes(mesh), "they are all this process's"
+    assert not _compat.spans_processes(mesh.abstract_mesh)
+    monkeypatch.setattr(jax, "local_device_count", lambda: DEVICES - 1)
+    assert _compat.spans_processes(mesh.abstract_mesh)
 
 
 class FakeCuda:
@@ -119,7 +167,7 @@ def test_a_missing_library(mesh, monkeypatch):
 
 
 @cpu_only
-@pytest.mark.parametrize("call", [local_potrs, local_potri])
+@every_local_call
 def test_a_branch_for_cpus_that_is_taken(call, mesh, monkeypatch):
     """With GPUs and CPUs in one process only the running call knows."""
     with monkeypatch.context() as patched:
@@ -144,12 +192,15 @@ def test_info_tells(monkeypatch):
 
 
 def workspaces(n, ranks, tile, order=None, dtype=np.float64):
-    """Of potrs with 3 right-hand sides, not in place and in place, and of potri, in elements."""
+    """In elements: of potrs with 3 right-hand sides, not in place and in place, of potri, and of
+    syevd, not in place and in place."""
     sizes = _library.Sizes("cuda", np.dtype(dtype), n, order or n, ranks, tile)
     found = (
         _library.potrs_workspace(sizes, 3, False, "cusolvermg"),
         _library.potrs_workspace(sizes, 3, True, "cusolvermg"),
         _library.potri_workspace(sizes, False, "cusolvermg"),
+        _library.syevd_workspace(sizes, True, False, "cusolvermg"),
+        _library.syevd_workspace(sizes, True, True, "cusolvermg"),
     )
     return tuple(size / np.dtype(dtype).itemsize for size in found)
 
@@ -159,16 +210,18 @@ def test_workspace(dtype):
     n, T = 4096, 256
     slack = 2000
     for ranks in (1, 2, 4):
-        copied, in_place, inverse = workspaces(n, ranks, T, dtype=dtype)
+        copied, in_place, inverse, eigen, eigen_in_place = workspaces(n, ranks, T, dtype=dtype)
+        assert eigen == pytest.approx(n * n / ranks + 2 * n * T, abs=slack)
+        assert eigen_in_place == pytest.approx(2 * n * T, abs=slack)
         assert copied == pytest.approx(n * n / ranks + 3 * n, abs=slack)
         assert in_place == pytest.approx(3 * n + 2 * n * T, abs=slack)
         assert inverse == pytest.approx(2 * n * T, abs=slack)
     # 4096 columns in tiles of 300: 14 tiles, 7 for each of two ranks.
-    copied, in_place, inverse = workspaces(n, 2, 300, dtype=dtype)
+    copied, in_place, *others = workspaces(n, 2, 300, dtype=dtype)
     assert copied == in_place == pytest.approx(n * 7 * 300 + 3 * n, abs=slack)
-    assert inverse == pytest.approx(n * 7 * 300 + 2 * n * 300, abs=slack)
+    assert others == pytest.approx(3 * [n * 7 * 300 + 2 * n * 300], abs=slack)
     # Padded storage of a matrix of order 4000: 16 tiles.
-    copied, in_place, _ = workspaces(n, 2, T, order=4000, dtype=dtype)
+    copied, in_place, *_ = workspaces(n, 2, T, order=4000, dtype=dtype)
     assert copied == in_place == pytest.approx(4000 * 8 * T + 3 * 4000, abs=slack)
 
 
@@ -177,6 +230,14 @@ def test_tiles_that_make_wrong_inverses_are_refused():
         ValueError, match="potri: T_A: cuSOLVERMg's inverses are wrong with tiles of 1024 and more"
     ):
         workspaces(8192, 2, 1024)
+
+
+def test_tiles_that_the_eigensolver_does_not_take():
+    sizes = _library.Sizes("cuda", np.dtype(np.float64), 8192, 8192, 2, 2048)
+    with pytest.raises(
+        ValueError, match="T_A: cuSOLVERMg's eigensolver takes tiles up to 1024, got 2048; leave"
+    ):
+        _library.syevd_workspace(sizes, True, False, "cusolvermg")
 
 
 @pytest.mark.skipif(DEVICES < 2, reason="one device")

@@ -15,6 +15,8 @@ import jaxmg
 
 BOUND = 10
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def hermitian(n, dtype, seed=0):
     a = random_matrix(n, n, dtype, seed)
@@ -165,9 +167,8 @@ def test_memory(dtype, mesh):
     a = jax.ShapeDtypeStruct((n, n), dtype, sharding=NamedSharding(mesh, P("x", None)))
 
     def memory(donate, vectors):
-        f = lambda a: jaxmg.syevd_jit_ctx(a, mesh=mesh, return_eigenvectors=vectors)  # noqa: E731
-        if not donate:
-            f = lambda a: jaxmg.syevd(a, mesh=mesh, return_eigenvectors=vectors)  # noqa: E731
+        form = jaxmg.syevd_jit_ctx if donate else jaxmg.syevd
+        f = functools.partial(form, mesh=mesh, return_eigenvectors=vectors, engine="jaxmg")
         compiled = jax.jit(f, donate_argnums=(0,) if donate else ()).lower(a).compile()
         return compiled.memory_analysis()
 

@@ -24,7 +24,9 @@ namespace jaxmg::cusolvermg {
   X(cusolverMgPotrs_bufferSize)       \
   X(cusolverMgPotrs)                  \
   X(cusolverMgPotri_bufferSize)       \
-  X(cusolverMgPotri)
+  X(cusolverMgPotri)                  \
+  X(cusolverMgSyevd_bufferSize)       \
+  X(cusolverMgSyevd)
 
 struct Library {
 #define JAXMG_DECLARE(function) decltype(&::function) function = nullptr;

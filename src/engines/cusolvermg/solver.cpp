@@ -30,6 +30,11 @@ cudaDataType data_type(DType dtype) {
   }
 }
 
+/// Of its eigenvalues.
+cudaDataType real_type(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::c64 ? CUDA_R_32F : CUDA_R_64F;
+}
+
 index_t element_bytes(DType dtype) {
   return visit(dtype, []<class T>() { return static_cast<index_t>(sizeof(T)); });
 }
@@ -62,24 +67,37 @@ class Solver final : public TeamSolver {
         matrix_(matrix),
         n_(narrow(matrix.order)),
         type_(data_type(matrix.dtype)),
+        real_type_(real_type(matrix.dtype)),
         handle_(mg_, matrix.devices),
         grid_(mg_, matrix.devices),
         of_a_(mg_, matrix.order, matrix.order, matrix.tile, type_, grid_) {}
 
   std::size_t scratch_bytes() override {
     const cuda::CurrentDevice current(matrix_.devices.front());
-    JAXMG_CUDA(
-        mg_.cusolverMgPotrf_bufferSize(handle_, lower, n_, a(), 1, 1, of_a_, type_, &elements_));
-    std::int64_t others = 0;
-    if (matrix_.rhs == 0) {
-      JAXMG_CUDA(
-          mg_.cusolverMgPotri_bufferSize(handle_, lower, n_, a(), 1, 1, of_a_, type_, &others));
+    const bool inverts = matrix_.routine == TeamRoutine::potri;
+    if (inverts || matrix_.routine == TeamRoutine::potrs) {
+      want([&](std::int64_t* elements) {
+        return mg_.cusolverMgPotrf_bufferSize(handle_, lower, n_, a(), 1, 1, of_a_, type_,
+                                              elements);
+      });
+    } else {
+      std::vector<double> w(static_cast<std::size_t>(n_));
+      want([&](std::int64_t* elements) {
+        return mg_.cusolverMgSyevd_bufferSize(handle_, mode(), lower, n_, a(), 1, 1, of_a_,
+                                              w.data(), real_type_, type_, elements);
+      });
     }
-    elements_ = std::max(elements_, others);
+    if (inverts) {
+      want([&](std::int64_t* elements) {
+        return mg_.cusolverMgPotri_bufferSize(handle_, lower, n_, a(), 1, 1, of_a_, type_,
+                                              elements);
+      });
+    }
     for_right_hand_sides([&](int count, void** b, const Descriptor& of_b) {
-      JAXMG_CUDA(mg_.cusolverMgPotrs_bufferSize(handle_, lower, n_, count, a(), 1, 1, of_a_, b, 1,
-                                                1, of_b, type_, &others));
-      elements_ = std::max(elements_, others);
+      want([&](std::int64_t* elements) {
+        return mg_.cusolverMgPotrs_bufferSize(handle_, lower, n_, count, a(), 1, 1, of_a_, b, 1, 1,
+                                              of_b, type_, elements);
+      });
     });
     return static_cast<std::size_t>(elements_ * element_bytes(matrix_.dtype));
   }
@@ -112,6 +130,16 @@ class Solver final : public TeamSolver {
     });
   }
 
+  std::int64_t syevd(void* w) override {
+    int info = 0;
+    run("cusolverMgSyevd", [&] {
+      JAXMG_CUDA(mg_.cusolverMgSyevd(handle_, mode(), lower, n_, a(), 1, 1, of_a_, w, real_type_,
+                                     type_, scratch_.data(), elements_, &info));
+      return std::min(info, 0);
+    });
+    return info;
+  }
+
   void potri() override {
     run("cusolverMgPotri", [&] {
       int info = 0;
@@ -123,6 +151,19 @@ class Solver final : public TeamSolver {
 
  private:
   void** a() { return matrix_.shares.data(); }
+
+  cusolverEigMode_t mode() const {
+    return matrix_.routine == TeamRoutine::syevd ? CUSOLVER_EIG_MODE_VECTOR
+                                                 : CUSOLVER_EIG_MODE_NOVECTOR;
+  }
+
+  /// Scratch for one more call: ask(&elements) of the library.
+  template <class Ask>
+  void want(const Ask& ask) {
+    std::int64_t elements = 0;
+    JAXMG_CUDA(ask(&elements));
+    elements_ = std::max(elements_, elements);
+  }
 
   /// call(), from the first device, and all that it leaves the devices to do. The info that it
   /// returns must be 0.
@@ -162,6 +203,7 @@ class Solver final : public TeamSolver {
   TeamMatrix matrix_;
   int n_;
   cudaDataType type_;
+  cudaDataType real_type_;
   cuda::CurrentDevice current_;  ///< what it is now is so again when the handle is gone
   Handle handle_;
   Grid grid_;

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 class Syevd(Routine):
     baselines = ("jax", "scipy")
+    engines = ("jaxmg", "cusolvermg")
     definite = False
 
     def flops(self, case: Case) -> float:
         return syevd_flops(case.dtype, case.n)
 
     def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:
-        return jaxmg.syevd(a, case.tile, mesh, P("x", None), donate=case.donate)
+        spec = P("x", None)
+        return jaxmg.syevd(a, case.tile, mesh, spec, donate=case.donate, engine=case.engine)
 
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return eigen_residual(problem, *result)
