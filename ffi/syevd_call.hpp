@@ -3,6 +3,7 @@
 
 #include "api/team_solver_syevd.hpp"
 #include "cholesky_call.hpp"
+#include "stages.hpp"
 
 namespace jaxmg::ffi {
 

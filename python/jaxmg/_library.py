@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -213,6 +215,25 @@ def check_platform(routine: str, platform: str) -> None:
         f"{routine}: expected CPU or NVIDIA GPU devices, got platform {platform!r}; jaxmg has no "
         "engine for it"
     )
+
+
+@contextlib.contextmanager
+def noted_stages(platform: str) -> Iterator[dict[str, float]]:
+    """For benchmarks: within, calls on ``cpu`` or ``cuda`` devices note their stages, and wait for
+    the devices between them. Afterwards the seconds of each stage of the call that ended last, by
+    its name; empty where the routine has none."""
+    noting = library() if platform == "cpu" else cuda_library()
+    assert noting is not None
+    noting.jaxmg_noted_stages.restype = ctypes.c_char_p
+    seconds: dict[str, float] = {}
+    noting.jaxmg_note_stages(1)
+    try:
+        yield seconds
+        for line in noting.jaxmg_noted_stages().decode().splitlines():
+            time, _, name = line.partition(" ")
+            seconds[name] = seconds.get(name, 0.0) + float(time)
+    finally:
+        noting.jaxmg_note_stages(0)
 
 
 #: What `inject_cuda_fault` knows; see ffi/cuda/fault.hpp.

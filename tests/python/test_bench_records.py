@@ -26,6 +26,7 @@ def test_schema():
         "donated",
         "kappa",
         "matrix",
+        "stage_seconds",
     }
     assert set(schema["properties"]) - set(schema["required"]) == {"cases"}
     assert set(of_rows["required"]) < set(of_rows["properties"])

@@ -252,6 +252,34 @@ def test_times_of_making_the_arrays(monkeypatch, short_turns, donate):
     assert ours.get("donated", False) == donate
 
 
+def test_stages(short_turns):
+    """Of one more run of jaxmg's; routines without stages and baselines have none."""
+    suite = suite_with(
+        {"routine": "syevd", "n": 40, "tile": [3, None], "baselines": ["jax"]},
+        {"routine": "potrs"},
+        stages=True,
+    )
+    result, _ = run(suite)
+    in_two_stages, alone, of_jax, potrs = result["rows"]
+    assert list(in_two_stages["stage_seconds"]) == [
+        "distribution",
+        "reduction to band form",
+        "bulge chasing",
+        "divide and conquer",
+        "bulge back-transform",
+        "band back-transform",
+        "transposition",
+    ]
+    assert list(alone["stage_seconds"]) == ["solution on one rank"]
+    for row in (in_two_stages, alone):
+        assert 0 < sum(row["stage_seconds"].values()) < 20 * max(row["seconds"])
+        assert len(row["seconds"]) == 3 and row["residual"] < 10
+    assert not {"stage_seconds"} & (of_jax.keys() | potrs.keys())
+    assert report.stages(result).count("bulge chasing") == 1
+    # Nobody notes any more.
+    assert "stage_seconds" not in one_case(routine="syevd", n=40, tile=3)[0]
+
+
 def test_large_arrays_are_not_kept(monkeypatch, short_turns):
     """When a run begins there is no A and no result, of it or of another series."""
     alive = []

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, norm1, random_matrix
 
 import jaxmg
+from jaxmg import _library
 
 BOUND = 10
 
@@ -277,6 +278,28 @@ def test_a_rank_that_fails(mesh):
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         jax.block_until_ready(jaxmg.eigh(by_rows(a, mesh), 4))
     check(a, *jaxmg.eigh(by_rows(a, mesh), 4))
+
+
+def test_stages_are_noted_while_asked_for(mesh, engine):
+    a = by_rows(hermitian(4 * DEVICES, np.float64), mesh)
+    with _library.noted_stages(PLATFORM) as seconds:
+        jax.block_until_ready(jaxmg.syevd(a, 4))
+    stages = {
+        "jaxmg": [
+            "distribution",
+            "reduction to band form",
+            "bulge chasing",
+            "divide and conquer",
+            "bulge back-transform",
+            "band back-transform",
+            "transposition",
+        ],
+        "cusolvermg": ["distribution", "solution by the library", "collection"],
+    }
+    assert list(seconds) == stages[engine] and all(time >= 0 for time in seconds.values())
+    with _library.noted_stages(PLATFORM) as seconds:
+        jax.block_until_ready(jaxmg.potrs(a + 8 * jnp.eye(len(a)), a[0], 4, mesh))
+    assert seconds == {}, "it has none, and the last call's are forgotten"
 
 
 def test_messages(mesh):

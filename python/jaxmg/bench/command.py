@@ -102,6 +102,7 @@ def _add_run(commands: Any) -> None:
     for option, text in {
         "--donate": "jaxmg may destroy A",
         "--arrays": "make the operands anew for each run, and time that too",
+        "--stages": "run syevd once more for the times of its stages",
     }.items():
         cases.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
 
@@ -166,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
         earlier=earlier,
         save=None if output is None else lambda so_far: record.write(so_far, output),
     )
-    for table in (report.ratios(result), report.shares_of_gemm(result)):
+    for table in (report.ratios(result), report.shares_of_gemm(result), report.stages(result)):
         if table:
             print("\n" + table)
     if output is None:
@@ -198,6 +199,7 @@ def _suite(arguments: argparse.Namespace) -> Suite:
         "max_seconds": arguments.max_seconds,
         "donate": arguments.donate,
         "arrays": arguments.arrays,
+        "stages": arguments.stages,
     }
     chosen = {"routine": arguments.routine, "dtype": arguments.dtype}
     choices = Choices(

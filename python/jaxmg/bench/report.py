@@ -91,6 +91,21 @@ def shares_of_gemm(record: dict[str, Any]) -> str:
     return "\n".join(["rate / rate of P x GEMM, all devices at the same time", title, *lines])
 
 
+def stages(record: dict[str, Any]) -> str:
+    """The seconds of each stage, and their shares of the sum; empty where nobody noted them."""
+    lines = []
+    for row in record["rows"]:
+        seconds = row.get("stage_seconds", {})
+        lines += [
+            f"{_left(row)} {name:<24} {1e3 * time:10.2f} {time / sum(seconds.values()):6.2f}"
+            for name, time in seconds.items()
+        ]
+    if not lines:
+        return ""
+    title = f"{_titles()} {'stage':<24} {'ms':>10} {'share':>6}"
+    return "\n".join(["stages of one more run each", title, *lines])
+
+
 def markdown(record: dict[str, Any]) -> str:
     """The whole record: where it was measured, and a line for each row."""
     environment = record["environment"]

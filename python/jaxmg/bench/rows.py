@@ -31,6 +31,8 @@ def row_of_series(case: Case, number: int, series: Series) -> Row:
     row["gflops"] = flops / row["median"] / 1e9 if row["median"] else None
     if case.arrays and series.times.arrays:
         row["array_seconds"] = series.times.arrays
+    if series.stage_seconds is not None:
+        row["stage_seconds"] = series.stage_seconds
     if case.donate and series.name in ENGINES:
         row["donated"] = True
     return row

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from .._library import ENGINES, noted_stages
 from . import environment, external, programs, record, report
 from .baselines import BASELINES
 from .gemm import measure_gemm
@@ -118,7 +119,9 @@ def _kind(series: Series, case: Case) -> tuple[Any, ...]:
 def _run(case: Case, every: list[Series], problem: Problem) -> None:
     """Warms all series up, then has them take turns in alternating order, so that other load on the
     machine hits all alike."""
-    residual = functools.partial(ROUTINES[case.routine].residual, case, problem)
+    routine = ROUTINES[case.routine]
+    residual = functools.partial(routine.residual, case, problem)
+    noting = functools.partial(noted_stages, problem.mesh.devices.flat[0].platform)
     for series in every:
         for _ in range(case.warmups):
             series.take_turn(series.warmups)
@@ -131,6 +134,8 @@ def _run(case: Case, every: list[Series], problem: Problem) -> None:
             if not series.is_done(case.repeats, case.max_seconds):
                 series.forget()
                 continue
+            if case.stages and routine.staged and series.name in ENGINES:
+                series.note_stages(noting)
             series.check(residual)
             if case.donate or case.arrays:
                 problem.free()

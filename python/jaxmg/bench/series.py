@@ -12,6 +12,9 @@ from typing import Any
 from .outcome import is_out_of_memory
 from .routines import OnFresh, Timed
 
+#: What `_library.noted_stages` is, of the platform.
+Noting = Callable[[], contextlib.AbstractContextManager[dict[str, float]]]
+
 #: A result whose scaled residual is above this is wrong, however fast it came.
 RESIDUAL_LIMIT = 10.0
 
@@ -37,6 +40,7 @@ class Series:
       failure: what went wrong; None so far.
       out_of_memory: whether it was that.
       residual: of the last run's result, if it is finite.
+      stage_seconds: of one more run's stages, by their names; None where nobody asked.
     """
 
     def __init__(self, name: str, tile: int | None = None) -> None:
@@ -47,6 +51,7 @@ class Series:
         self.failure: str | None = None
         self.out_of_memory = False
         self.residual: float | None = None
+        self.stage_seconds: dict[str, float] | None = None
         self._run: Timed | None = None
         self._result: Any = None
 
@@ -94,6 +99,18 @@ class Series:
             times.runs.append(elapsed / runs)
             if isinstance(self._run, OnFresh):
                 times.arrays.append(making / runs)
+
+    def note_stages(self, noting: Noting) -> None:
+        """Runs once more, within what `noting` returns, which has the times of the stages then."""
+        if self._run is None:
+            return
+        with self.failures("stages: "):
+            self._result = None
+            operands = self._run.make() if isinstance(self._run, OnFresh) else ()
+            run = self._run.run if isinstance(self._run, OnFresh) else self._run
+            with noting() as seconds:
+                self._result = run(*operands)
+            self.stage_seconds = seconds
 
     def forget(self) -> None:
         """Lets go of the last run's result: others run next, and need the memory."""

@@ -43,6 +43,7 @@ class Case:
       max_seconds: a series whose runs have taken this long together makes no more of them.
       donate: whether jaxmg may destroy A.
       arrays: whether operands are made anew for each run, and that timed too.
+      stages: whether one more run of jaxmg's tells the times of its stages, if it has any.
       baselines: names in the routine's `baselines`, in `SERIES`, ``gemm``, or of externals.
     """
 
@@ -60,6 +61,7 @@ class Case:
     max_seconds: float | None = None
     donate: bool = False
     arrays: bool = False
+    stages: bool = False
     baselines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -97,8 +99,10 @@ class Suite:
         def alike(case: Case) -> Case:
             return dataclasses.replace(case, engine=OURS, tile=None)
 
-        groups = itertools.groupby(self.cases, alike)
-        return [tuple(group) for _, group in groups]
+        groups: dict[Case, list[Case]] = {}
+        for case in self.cases:
+            groups.setdefault(alike(case), []).append(case)
+        return [tuple(group) for group in groups.values()]
 
 
 def each_tile(cases: Sequence[Case]) -> list[Case]:
@@ -127,7 +131,7 @@ class Choices:
 
 # The last one goes fastest.
 _SWEPT = ("routine", "dtype", "devices", "matrix", "n", "rhs", "engine", "tile")
-_OPTIONS = ("kappa", "repeats", "warmups", "max_seconds", "donate", "arrays", "baselines")
+_OPTIONS = ("kappa", "repeats", "warmups", "max_seconds", "donate", "arrays", "stages", "baselines")
 _SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
 
 #: In a suite: whatever is there.
@@ -147,10 +151,10 @@ def load_suite(source: str | Path, choices: Choices | None = None) -> Suite:
     ``platform``, JAX's name of it or ``any``, which is CUDA where there are GPUs; ``devices``, a
     number or ``all``; ``programs`` (a folder); ``externals``, a mapping of names to commands; and
     the defaults ``kappa``, ``repeats``, ``warmups``, ``max_seconds``, ``donate``, ``arrays``,
-    ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``, ``matrix``,
-    ``engine`` and ``tile``, any of them a list, which stands for all combinations, and may set the
-    defaults anew. A tile of ``auto`` is chosen by jaxmg. Combinations of a routine and an engine
-    that it does not have are left out.
+    ``stages``, ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``,
+    ``matrix``, ``engine`` and ``tile``, any of them a list, which stands for all combinations, and
+    may set the defaults anew. A tile of ``auto`` is chosen by jaxmg. Combinations of a routine and
+    an engine that it does not have are left out.
 
     Args:
       source: a YAML file, or one of `names`.
@@ -259,7 +263,7 @@ def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
     allowed = (*ROUTINES[case.routine].baselines, GEMM, *of_programs, *externals)
     for name in case.baselines:
         _one_of("baselines", name, allowed)
-    for key in ("donate", "arrays"):
+    for key in ("donate", "arrays", "stages"):
         if not isinstance(getattr(case, key), bool):
             raise ValueError(f"{key}: expected true or false, got {getattr(case, key)!r}")
     for key, at_least in {"n": 1, "rhs": 1, "devices": 1, "repeats": 1, "warmups": 0}.items():

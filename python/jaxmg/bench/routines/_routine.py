@@ -105,11 +105,13 @@ class Routine(abc.ABC):
       baselines: the names of those of `BASELINES` that do the same.
       engines: the names of jaxmg's engines that can run it.
       definite: whether its matrices must be positive definite.
+      staged: whether it tells the times of its stages.
     """
 
     baselines: tuple[str, ...] = ()
     engines: tuple[str, ...] = ("jaxmg",)
     definite: bool = True
+    staged: bool = False
 
     @abc.abstractmethod
     def flops(self, case: Case) -> float:

@@ -20,6 +20,7 @@ class Syevd(Routine):
     baselines = ("jax", "scipy")
     engines = ("jaxmg", "cusolvermg")
     definite = False
+    staged = True
 
     def flops(self, case: Case) -> float:
         return syevd_flops(case.dtype, case.n)
