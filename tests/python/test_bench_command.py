@@ -130,7 +130,7 @@ def test_records_are_kept(asked, suite_file, tmp_path, capsys):
     ("words", "message"),
     [
         ("none.yaml", "none.yaml"),
-        ("figure4", "suite: expected a file or one of accuracy, figure3, quick, scaling, got fig"),
+        ("figure4", "suite: expected a file or one of accuracy, figure3, figure3-short, quick, scaling"),
         ("--routine potrs --n 8", "expected a suite, or --dtype too"),
         ("--routine potrx --dtype float32 --n 8", "routine: expected one of cho_solve"),
         ("--routine potrs --dtype float32 --n 0", "expected at least 1, got 0"),

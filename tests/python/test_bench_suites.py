@@ -45,6 +45,16 @@ def test_tiles_are_measured_together():
     ]
 
 
+def test_entries_that_differ_in_engine_and_tile_are_measured_together():
+    suite = suite_with({"n": [24, 32]}, {"n": [24, 48], "engine": "cusolvermg", "tile": 4})
+    together = [[(case.n, case.engine, case.tile) for case in group] for group in suite.together()]
+    assert together == [
+        [(24, "jaxmg", None), (24, "cusolvermg", 4)],
+        [(32, "jaxmg", None)],
+        [(48, "cusolvermg", 4)],
+    ]
+
+
 def test_engines_are_measured_together_where_routines_have_them():
     suite = suite_with(
         {"routine": ["potrs", "potrf"], "engine": ["jaxmg", "cusolvermg"], "tile": [2, 4]}
@@ -208,7 +218,7 @@ def eight_gpus(monkeypatch):
 
 
 def test_suites_of_the_package(eight_gpus):
-    assert names() == ["accuracy", "figure3", "quick", "scaling"]
+    assert names() == ["accuracy", "figure3", "figure3-short", "quick", "scaling"]
     for name in names():
         suite = load_suite(name)
         assert (suite.name, suite.platform, suite.devices) == (name, "cuda", 8)
@@ -236,6 +246,27 @@ def test_figure_3_is_the_papers(eight_gpus):
         same = dataclasses.replace(group[0], n=1)
         rest = [g[0].n for g in suite.together() if dataclasses.replace(g[0], n=1) == same]
         assert rest == sorted(rest)
+
+
+def test_the_short_figure_3_is_part_of_it(eight_gpus):
+    of_papers = {(c.routine, c.dtype, c.matrix, c.n) for c in load_suite("figure3").cases}
+    largest = {"potrs": 262144, "potri": 65536, "syevd": 32768}
+    of_jax = {"potrs": 32768, "potri": 32768, "syevd": 16384}
+    suite = load_suite("figure3-short")
+    assert {(c.routine, c.dtype, c.matrix, c.n) for c in suite.cases} <= of_papers
+    for routine, most in largest.items():
+        groups = [group for group in suite.together() if group[0].routine == routine]
+        for matrix in ("diagonal", "random"):
+            orders = [group[0].n for group in groups if group[0].matrix == matrix]
+            assert orders == sorted(set(orders)) and min(orders) == 4096
+        assert max(group[0].n for group in groups) == most
+        assert all(group[0].engine == "jaxmg" and group[0].tile is None for group in groups)
+        with_jax = {group[0].n for group in groups if "jax" in group[0].baselines}
+        assert max(with_jax) == of_jax[routine]
+        both = [group[1] for group in groups if len(group) == 2]
+        assert {case.engine for case in both} == {"cusolvermg"}
+        assert {case.tile for case in both} == {None if routine == "potri" else 1024}
+    assert all(case.arrays and "gemm" in case.baselines for case in suite.cases)
 
 
 def test_suite_of_two_gpus():
