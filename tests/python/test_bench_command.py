@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 
+import jax
 import jsonschema
 import pytest
 from benching import SMALL, record_of, row
 
-from jaxmg.__main__ import main
+from jaxmg.__main__ import VARIABLES, main
 from jaxmg.bench import command, load_suite, record
 
 
@@ -130,7 +131,10 @@ def test_records_are_kept(asked, suite_file, tmp_path, capsys):
     ("words", "message"),
     [
         ("none.yaml", "none.yaml"),
-        ("figure4", "suite: expected a file or one of accuracy, figure3, figure3-short, quick, scaling"),
+        (
+            "figure4",
+            "suite: expected a file or one of accuracy, figure3, figure3-short, quick, scaling",
+        ),
         ("--routine potrs --n 8", "expected a suite, or --dtype too"),
         ("--routine potrx --dtype float32 --n 8", "routine: expected one of cho_solve"),
         ("--routine potrs --dtype float32 --n 0", "expected at least 1, got 0"),
@@ -192,10 +196,14 @@ def test_info(capsys):
     assert done.returncode == 0, done.stderr
     environment = json.loads(done.stdout)
     assert environment.pop("engines").keys() == {"cpu", "cuda", "cusolvermg"}
+    assert environment.pop("variables").keys() == set(VARIABLES)
     schema = record.schema()
     jsonschema.Draft202012Validator(
         {**schema["$defs"]["environment"], "$defs": schema["$defs"]}
     ).validate(environment)
     assert environment["settings"]["jax_enable_x64"] is False
-    assert main(["info"]) == 0
-    assert capsys.readouterr().out.startswith("python ")
+    assert main(["info", "--links"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("python ") and "variable  JAXMG_ENGINE is not set" in out
+    assert out.count("\nbandwidth ") == 1 + jax.local_device_count()
+    assert [row.split()[i + 1] for i, row in enumerate(out.splitlines()[-8:])] == 8 * ["-"]
