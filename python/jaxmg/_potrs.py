@@ -22,6 +22,7 @@ from ._entry import (
     find_engine,
     global_matrix,
     local_block,
+    no_work,
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
@@ -132,11 +133,7 @@ def _potrs_global(a: jax.Array, b: jax.Array, layout: Layout, options: Options) 
         Outcome(x_spec, everywhere, everywhere, by_rows),
     )
     out = solve(_compat.reshard(a, layout.mesh, layout.rows), _compat.reshard(b, layout.mesh, P()))
-    return out if options.with_work else out._replace(work=_no_work(a))
-
-
-def _no_work(a: jax.Array) -> jax.Array:
-    return jnp.zeros((0, 0), a.dtype)
+    return out if options.with_work else out._replace(work=no_work(a))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
@@ -154,7 +151,7 @@ def _by_kept_factor(a: jax.Array, b: jax.Array, layout: Layout, options: Options
     factor = _cho_factor.factor(a, layout, how)
     x = _cho_factor.solve(factor, b, _cho_factor.SolveOptions(False, options.x_by_rows))
     logdet = _cho_factor.logdet_of(factor) if options.with_logdet else factor.log_determinant
-    work = lax.stop_gradient(factor.storage) if options.with_work else _no_work(a)
+    work = lax.stop_gradient(factor.storage) if options.with_work else no_work(a)
     return Outcome(x, logdet.reshape(1), factor.info.reshape(1), work)
 
 

@@ -19,6 +19,7 @@ from ._entry import (
     find_engine,
     global_matrix,
     local_block,
+    no_work,
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
@@ -125,11 +126,7 @@ def _syevd_global(a: jax.Array, layout: Layout, options: Options) -> Outcome:
         Outcome(everywhere, v_spec, everywhere, work_spec),
     )
     out: Outcome = decompose(_compat.reshard(a, layout.mesh, layout.rows))
-    return out if options.with_work else out._replace(work=_nothing(a))
-
-
-def _nothing(a: jax.Array) -> jax.Array:
-    return jnp.zeros((0, 0), a.dtype)
+    return out if options.with_work else out._replace(work=no_work(a))
 
 
 def _syevd(routine: str, a: jax.Array, layout: Layout, options: Options) -> Decomposition:
