@@ -152,6 +152,22 @@ def local_block(
     return Block(a, order, check_tile(routine, T_A), axes, group_axes)
 
 
+class Positional(NamedTuple):
+    """What two positional arguments of a ``*_shardmap_ctx`` say; see `told_apart`."""
+
+    flag: bool
+    mesh: AnyMesh | None
+    matrix_specs: Any
+
+
+def told_apart(third: Any, fourth: Any, default: bool, mesh: Any, matrix_specs: Any) -> Positional:
+    """0.0.x has a flag there, such as `return_eigenvectors`, and `pad`; 1.x `mesh` and
+    `matrix_specs`, and its flag, whose value is then `default`, is a keyword."""
+    if not isinstance(third, AnyMesh):
+        return Positional(bool(third), mesh, matrix_specs)
+    return Positional(default, third, matrix_specs if isinstance(fourth, bool) else fourth)
+
+
 def refuse_axis_name(routine: str, axis_name: Any) -> None:
     """Raises ValueError if there is one, outside a ``shard_map``."""
     if axis_name is not None:

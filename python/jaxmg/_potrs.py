@@ -26,6 +26,7 @@ from ._entry import (
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
+    told_apart,
 )
 from ._layout import AnyMesh, Layout, call_in_seat, is_by_rows, pad_storage, place
 
@@ -438,9 +439,7 @@ def potrs_shardmap_ctx(
       >>> print(solve(a, jnp.ones(16))[:4])
       [0.25 0.25 0.25 0.25]
     """
-    if isinstance(return_logdet, AnyMesh):  # 1.x: (a, b, T_A, mesh, matrix_specs)
-        mesh, return_logdet = return_logdet, False
-        matrix_specs, pad = (pad, True) if not isinstance(pad, bool) else (matrix_specs, pad)
+    given = told_apart(return_logdet, pad, False, mesh, matrix_specs)
     routine = "potrs_shardmap_ctx"
     if not _compat.manual_axes():
         refuse_axis_name(routine, axis_name)
@@ -448,10 +447,10 @@ def potrs_shardmap_ctx(
             a,
             b,
             T_A,
-            mesh,
-            matrix_specs,
+            given.mesh,
+            given.matrix_specs,
             in_specs=in_specs,
-            return_logdet=bool(return_logdet),
+            return_logdet=given.flag,
             n=n,
             engine=engine,
         )
@@ -465,5 +464,5 @@ def potrs_shardmap_ctx(
     out: Outcome = without_derivatives(routine, call, "differentiate potrs, outside the shard_map")(
         block.a, b
     )
-    logdet = (out.logdet,) if return_logdet else ()
+    logdet = (out.logdet,) if given.flag else ()
     return (out.x, *logdet, status_of(out.info))

@@ -23,6 +23,7 @@ from ._entry import (
     refuse_axis_name,
     refuse_local_blocks,
     status_of,
+    told_apart,
 )
 from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
 
@@ -428,19 +429,17 @@ def syevd_shardmap_ctx(
       >>> print(w[:3], v.shape)
       [4. 4. 4.] (16, 16)
     """
-    if isinstance(return_eigenvectors, AnyMesh):  # 1.x: (a, T_A, mesh, matrix_specs)
-        mesh, return_eigenvectors = return_eigenvectors, True
-        matrix_specs, pad = (pad, True) if not isinstance(pad, bool) else (matrix_specs, pad)
+    given = told_apart(return_eigenvectors, pad, True, mesh, matrix_specs)
     routine = "syevd_shardmap_ctx"
     if not _compat.manual_axes():
         refuse_axis_name(routine, axis_name)
         return syevd_jit_ctx(
             a,
             T_A,
-            mesh,
-            matrix_specs,
+            given.mesh,
+            given.matrix_specs,
             in_specs=in_specs,
-            return_eigenvectors=bool(return_eigenvectors),
+            return_eigenvectors=given.flag,
             n=n,
             engine=engine,
         )
@@ -449,12 +448,12 @@ def syevd_shardmap_ctx(
         block.order,
         block.tile,
         in_place=False,
-        with_vectors=bool(return_eigenvectors),
+        with_vectors=given.flag,
         engine=find_engine(routine, engine, mesh=None),
     )
     call = functools.partial(
         _syevd_local, axes=block.axes, group_axes=block.group_axes, options=options
     )
     out: Outcome = without_derivatives(routine, call, _INSTEAD)(block.a)
-    v = (out.v,) if return_eigenvectors else ()
+    v = (out.v,) if given.flag else ()
     return (out.w, *v, status_of(out.info))
