@@ -189,6 +189,35 @@ def _call(
     return out
 
 
+def _decompose(
+    routine: str,
+    a: Any,
+    T_A: Any,
+    mesh: Any,
+    in_specs: Any,
+    matrix_specs: Any,
+    n: Any,
+    engine: str | None,
+    donate: bool,
+    with_vectors: bool,
+) -> Decomposition:
+    """What `syevd` and `eigh` are."""
+    refuse_local_blocks(routine, "call syevd_shardmap_ctx(a, T_A) there")
+    return _call(
+        routine,
+        a,
+        T_A,
+        mesh,
+        in_specs,
+        matrix_specs,
+        n,
+        engine,
+        in_place=donate,
+        with_vectors=with_vectors,
+        with_work=False,
+    )
+
+
 @functools.cache
 def _of_routine(routine: str) -> Any:
     """`_syevd` that speaks in a routine's name: one object each, so that it compiles once."""
@@ -262,20 +291,8 @@ def syevd(
       [1. 2. 3. 4.] True
     """
     del pad
-    routine = "syevd"
-    refuse_local_blocks(routine, "call syevd_shardmap_ctx(a, T_A) there")
-    out = _call(
-        routine,
-        a,
-        T_A,
-        mesh,
-        in_specs,
-        matrix_specs,
-        n,
-        engine,
-        in_place=donate,
-        with_vectors=return_eigenvectors,
-        with_work=False,
+    out = _decompose(
+        "syevd", a, T_A, mesh, in_specs, matrix_specs, n, engine, donate, return_eigenvectors
     )
     v = (out.v,) if return_eigenvectors else ()
     return out.scalars.after(out.w, *v, logdet=False, status=return_status, info=return_info)
@@ -310,21 +327,7 @@ def eigh(
       >>> print(w)
       [-2.  2.]
     """
-    routine = "eigh"
-    refuse_local_blocks(routine, "call syevd_shardmap_ctx(a, T_A) there")
-    out = _call(
-        routine,
-        a,
-        T_A,
-        mesh,
-        in_specs,
-        matrix_specs,
-        n,
-        engine,
-        in_place=donate,
-        with_vectors=True,
-        with_work=False,
-    )
+    out = _decompose("eigh", a, T_A, mesh, in_specs, matrix_specs, n, engine, donate, True)
     return EighResult(out.w, out.v)
 
 
