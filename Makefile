@@ -51,7 +51,7 @@ GROUPS_OF_tools := build
 GROUPS_OF_packages := dependencies test bench plot
 GROUPS_OF_lint := lint
 GROUPS_OF_cuda := cuda
-GROUPS_OF_wheel := wheel
+GROUPS_OF_wheel := build-system
 
 $(STAMPS)/%: $(STAMPS)/%.txt
 	$(PIP_INSTALL) --requirement $<
@@ -109,7 +109,7 @@ $(STAMPS)/jaxmg: $(DIST)/.built $(STAMPS)/packages
 wheel: $(DIST)/.built  ## Build the wheel in dist/, with all engines of build/ (after `make cuda`: all there are)
 
 .PHONY: sdist
-sdist: $(STAMPS)/tools  ## Build the source distribution in dist/
+sdist: $(STAMPS)/wheel  ## Build the source distribution in dist/
 	$(IN_VENV) python -c "from scikit_build_core import build; print(build.build_sdist('$(DIST)'))"
 
 .PHONY: setup

@@ -2,8 +2,9 @@
 
     python scripts/requirements.py dependencies build test
 
-prints the package's own dependencies and those of the group `build` and the extra `test`. Unlike
-`pip install .[test]` this needs nothing to be built.
+prints the package's own dependencies and those of the group `build` and the extra `test`;
+`build-system` is what wheels are built with. Unlike `pip install .[test]` this needs nothing to be
+built.
 """
 
 import sys
@@ -20,6 +21,7 @@ def main(names: list[str]) -> None:
     config = tomllib.loads(path.read_text(encoding="utf-8"))
     project = config["project"]
     known = {
+        "build-system": config["build-system"]["requires"],
         "dependencies": project["dependencies"],
         **project["optional-dependencies"],
         **config["dependency-groups"],
