@@ -5,10 +5,8 @@
 
 #include "api/potrs_program.hpp"
 #include "jaxmg/matrix.hpp"
-#include "kinds.hpp"
-#include "testing/host_matrix.hpp"
+#include "solutions.hpp"
 #include "testing/matrices.hpp"
-#include "testing/residuals.hpp"
 
 namespace {
 
@@ -16,7 +14,11 @@ using jaxmg::conjugate;
 using jaxmg::index_t;
 using jaxmg::MatrixView;
 using jaxmg::real_t;
+using jaxmg::testing::expect_solutions;
 using jaxmg::testing::Shared;
+using jaxmg::testing::solved;
+using jaxmg::testing::Solved;
+using jaxmg::testing::transposed;
 using namespace jaxmg_testing;
 
 struct Case {
@@ -35,16 +37,9 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
              << c.reads_peers_directly;
 }
 
-template <jaxmg::Scalar T>
-struct Outcome {
-  std::vector<HostMatrix<T>> X;  ///< of each rank, n x rhs
-  std::vector<std::int32_t> info;
-  std::vector<real_t<T>> logdet;
-};
-
 /// Runs the program on a kind of device. Right-hand sides are rows inside: X^T = B^T M^-1.
 template <class Kind, jaxmg::Scalar T>
-Outcome<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c) {
+Solved<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c) {
   using B = typename Kind::Backend;
   const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
   jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
@@ -52,11 +47,7 @@ Outcome<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c
   const jaxmg::CholeskyProblem problem{matrix.columns(), c.n,          c.ranks, c.tile, c.rhs,
                                        c.in_place,       c.on_one_rank};
 
-  HostMatrix<T> transposed(c.rhs, c.n);
-  for (index_t j = 0; j < c.n; ++j) {
-    for (index_t i = 0; i < c.rhs; ++i) transposed(i, j) = rhs(j, i);
-  }
-  Shared<Kind, T> rows(transposed);
+  Shared<Kind, T> rows(transposed(rhs));
   const auto count = static_cast<std::size_t>(c.ranks);
   std::vector<Shared<Kind, T>> X(count, Shared<Kind, T>(c.rhs, c.n));
   typename Kind::template Vector<std::int32_t> info(count);
@@ -70,37 +61,18 @@ Outcome<T> solve(const HostMatrix<T>& A, const HostMatrix<T>& rhs, const Case& c
                                {matrix.shard(rank.index()), rows.view(), X[p].view(), &logdet[p],
                                 &info[p], workspaces[p].data()});
   });
-  Outcome<T> out{{}, {info.begin(), info.end()}, {logdet.begin(), logdet.end()}};
-  for (const Shared<Kind, T>& shared : X) {
-    const HostMatrix<T> x = shared.host();
-    HostMatrix<T> columns(c.n, c.rhs);
-    for (index_t j = 0; j < c.n; ++j) {
-      for (index_t i = 0; i < c.rhs; ++i) columns(j, i) = x(i, j);
-    }
-    out.X.push_back(std::move(columns));
-  }
-  return out;
+  return solved(X, info, logdet);
 }
 
 template <class P>
 class PotrsProgram : public jaxmg::testing::KindTest<typename P::Kind> {
  protected:
-  /// The program solves A^T x = b in this storage: M = A^T is what JAX's A is here.
   static void expect_solves(const Case& c, unsigned seed) {
     using T = typename P::type;
     SCOPED_TRACE(::testing::Message() << c);
     const HostMatrix<T> M = make_matrix<T>({Kind::spd, c.n, 1e3, seed}).A;
-    HostMatrix<T> A(c.n, c.n);
-    for (index_t j = 0; j < c.n; ++j) {
-      for (index_t i = 0; i < c.n; ++i) A(i, j) = M(j, i);
-    }
     const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, seed + 1);
-    const Outcome<T> out = solve<typename P::Kind, T>(M, b, c);
-    for (std::size_t p = 0; p < out.X.size(); ++p) {
-      EXPECT_EQ(out.info[p], 0);
-      EXPECT_EQ(out.logdet[p], out.logdet[0]);
-      EXPECT_LT(solve_residual(A, out.X[p], b), 10);
-    }
+    expect_solutions(M, b, solve<typename P::Kind, T>(M, b, c));
   }
 };
 TYPED_TEST_SUITE(PotrsProgram, jaxmg::testing::OnAllPrograms, jaxmg::testing::KindNames);
@@ -148,7 +120,7 @@ TYPED_TEST(PotrsProgram, TellsAMatrixThatIsNotPositiveDefinite) {
     HostMatrix<T> M = make_matrix<T>({Kind::spd, c.n, 10, 1}).A;
     M(17, 17) = T(-1);
     const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, 2);
-    const Outcome<T> out = solve<typename TypeParam::Kind, T>(M, b, c);
+    const Solved<T> out = solve<typename TypeParam::Kind, T>(M, b, c);
     for (std::size_t p = 0; p < out.X.size(); ++p) {
       EXPECT_EQ(out.info[p], 18);
       EXPECT_TRUE(std::isnan(out.logdet[p]));

@@ -8,6 +8,7 @@
 
 #include "jaxmg/error.hpp"
 #include "jaxmg/matrix.hpp"
+#include "solutions.hpp"
 #include "team_solver_stand_in.hpp"
 #include "testing/host_matrix.hpp"
 #include "testing/matrices.hpp"
@@ -26,8 +27,12 @@ using jaxmg::MatrixView;
 using jaxmg::real_t;
 using jaxmg::TeamSolverSeat;
 using jaxmg::testing::Behaviour;
+using jaxmg::testing::expect_solutions;
 using jaxmg::testing::Seats;
 using jaxmg::testing::Shared;
+using jaxmg::testing::solved;
+using jaxmg::testing::Solved;
+using jaxmg::testing::transposed;
 using namespace jaxmg_testing;
 
 struct Case {
@@ -51,13 +56,6 @@ CholeskyProblem problem_of(const Case& c, const jaxmg::DistributedMatrix<T>& mat
   return jaxmg::planned(problem, jaxmg::Platform::cuda, jaxmg::dtype_of<T>());
 }
 
-template <jaxmg::Scalar T>
-struct Outcome {
-  std::vector<HostMatrix<T>> X;  ///< solutions of each rank, n x rhs; or one inverse
-  std::vector<std::int32_t> info;
-  std::vector<real_t<T>> logdet;
-};
-
 /// Per rank what a program needs besides its matrix.
 template <class Kind, jaxmg::Scalar T>
 struct Results {
@@ -80,18 +78,14 @@ struct Results {
 
 /// Solves M^T x = b by the program: M^T is JAX's A for storage M.
 template <class Kind, jaxmg::Scalar T>
-Outcome<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
-                 const Behaviour& behaviour = {}) {
+Solved<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
+                const Behaviour& behaviour = {}) {
   using B = typename Kind::Backend;
   const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
   jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
   distribute_lower(M, matrix);
   const CholeskyProblem problem = problem_of(c, matrix);
-  HostMatrix<T> transposed(c.rhs, c.n);
-  for (index_t j = 0; j < c.n; ++j) {
-    for (index_t i = 0; i < c.rhs; ++i) transposed(i, j) = b(j, i);
-  }
-  Shared<Kind, T> rows(transposed);
+  Shared<Kind, T> rows(transposed(b));
   std::vector<Shared<Kind, T>> X(static_cast<std::size_t>(c.ranks), Shared<Kind, T>(c.rhs, c.n));
   Results<Kind, T> results(c.ranks);
   Seats<Kind, T> seats(c.ranks, behaviour);
@@ -103,23 +97,12 @@ Outcome<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
                             &results.info[p], results.workspace(problem, me)},
                            &seats[me]);
   });
-  Outcome<T> out{{},
-                 {results.info.begin(), results.info.end()},
-                 {results.logdet.begin(), results.logdet.end()}};
-  for (const Shared<Kind, T>& shared : X) {
-    const HostMatrix<T> x = shared.host();
-    HostMatrix<T> columns(c.n, c.rhs);
-    for (index_t j = 0; j < c.n; ++j) {
-      for (index_t i = 0; i < c.rhs; ++i) columns(j, i) = x(i, j);
-    }
-    out.X.push_back(std::move(columns));
-  }
-  return out;
+  return solved(X, results.info, results.logdet);
 }
 
 /// The inverse of M by the program, from storage of M's or into storage of its own.
 template <class Kind, jaxmg::Scalar T>
-Outcome<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behaviour = {}) {
+Solved<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behaviour = {}) {
   using B = typename Kind::Backend;
   const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
   jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
@@ -143,15 +126,6 @@ Outcome<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behavi
 }
 
 template <jaxmg::Scalar T>
-HostMatrix<T> transposed(const HostMatrix<T>& A) {
-  HostMatrix<T> At(A.cols(), A.rows());
-  for (index_t j = 0; j < A.cols(); ++j) {
-    for (index_t i = 0; i < A.rows(); ++i) At(j, i) = A(i, j);
-  }
-  return At;
-}
-
-template <jaxmg::Scalar T>
 void expect_nan(const HostMatrix<T>& X) {
   for (const T& x : X.values()) ASSERT_TRUE(std::isnan(jaxmg::real_part(x)));
 }
@@ -164,11 +138,11 @@ class TeamSolverProgram : public jaxmg::testing::KindTest<typename P::Kind> {
     using Kind = typename P::Kind;
     SCOPED_TRACE(::testing::Message() << c);
     const auto made = make_matrix<T>({jaxmg_testing::Kind::spd, c.n, 1e3, seed});
-    Outcome<T> out;
+    Solved<T> out;
     if (c.rhs > 0) {
       const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, seed + 1);
       out = solve<Kind, T>(made.A, b, c, behaviour);
-      for (const HostMatrix<T>& x : out.X) EXPECT_LT(solve_residual(transposed(made.A), x, b), 10);
+      expect_solutions(made.A, b, out);
     } else {
       out = invert<Kind, T>(made.A, c, behaviour);
       EXPECT_LT(inverse_residual(made.A, out.X[0]), 10);
@@ -224,7 +198,7 @@ TYPED_TEST(TeamSolverProgram, TellsAMatrixThatIsNotPositiveDefinite) {
       const Case c{3, 41, 5, rhs, false, false};
       const auto made = make_matrix<T>({kind, c.n, 10, 3});
       const HostMatrix<T> b = random_matrix<T>(c.n, c.rhs, 2);
-      const Outcome<T> out = rhs > 0 ? solve<K, T>(made.A, b, c) : invert<K, T>(made.A, c);
+      const Solved<T> out = rhs > 0 ? solve<K, T>(made.A, b, c) : invert<K, T>(made.A, c);
       for (const HostMatrix<T>& X : out.X) expect_nan(X);
       for (std::size_t p = 0; p < out.info.size(); ++p) {
         EXPECT_EQ(out.info[p], made.first_failure);
@@ -254,7 +228,7 @@ TYPED_TEST(TeamSolverProgramOnCpu, BelievesWhatTheLibraryTells) {
   behaviour.told = 7;
   const Case c{2, 12, 3, 1, false, true};
   const HostMatrix<T> A = make_matrix<T>({Kind::spd, c.n, 10, 1}).A;
-  const Outcome<T> out = solve<K, T>(A, random_matrix<T>(c.n, 1, 2), c, behaviour);
+  const Solved<T> out = solve<K, T>(A, random_matrix<T>(c.n, 1, 2), c, behaviour);
   for (std::size_t p = 0; p < out.info.size(); ++p) {
     EXPECT_EQ(out.info[p], 7);
     EXPECT_TRUE(std::isnan(out.logdet[p]));
