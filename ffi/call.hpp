@@ -92,14 +92,41 @@ void expect_workspace(const xf::AnyBuffer& workspace, std::size_t needed);
 std::shared_ptr<void> workspace_of(const xf::AnyBuffer& workspace, std::size_t needed,
                                    Platform platform);
 
+/// The numbers of a buffer.
+template <class T>
+T* data_of(const xf::AnyBuffer& buffer) {
+  return static_cast<T*>(buffer.untyped_data());
+}
+
 /// JAX's matrix (columns, rows), row-major, as the rows x columns that it is here; a vector is a
 /// row.
 template <class T>
 MatrixView<T> matrix_of(const xf::AnyBuffer& buffer) {
   const auto dimensions = buffer.dimensions();
   const index_t rows = dimensions.size() == 1 ? 1 : dimensions[1];
-  return {static_cast<T*>(buffer.untyped_data()), rows, dimensions[0], rows};
+  return {data_of<T>(buffer), rows, dimensions[0], rows};
 }
+
+/// What a call keeps once it is decoded; the base of most RoutineCalls.
+template <class Buffers, class Problem>
+class DecodedCall {
+ public:
+  DType dtype() const { return dtype_; }
+
+ protected:
+  DecodedCall(Platform platform, const Buffers& buffers, DType dtype, const Problem& problem)
+      : platform_(platform), buffers_(buffers), dtype_(dtype), problem_(problem) {}
+
+  /// `needed` bytes for one rank; see workspace_of().
+  std::shared_ptr<void> workspace(std::size_t needed) const {
+    return workspace_of(buffers_.workspace, needed, platform_);
+  }
+
+  Platform platform_;
+  Buffers buffers_;
+  DType dtype_;
+  Problem problem_;
+};
 
 /// `binding` with so many operands and results more. Bindings cannot be moved.
 template <std::size_t operands, std::size_t results, class Binding>

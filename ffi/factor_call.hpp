@@ -26,17 +26,14 @@ struct ChoFactorBuffers {
 };
 
 /// A call of cho_factor. Its tile is what Python was told by jaxmg_factor_tile().
-class ChoFactorCall {
+class ChoFactorCall : public DecodedCall<ChoFactorBuffers, CholeskyProblem> {
  public:
   ChoFactorCall(Platform platform, int ranks, const CallAttributes& attributes,
                 const ChoFactorBuffers& buffers)
-      : platform_(platform),
-        buffers_(buffers),
-        problem_(planned_factor(decode_problem("a", buffers.a, ranks, attributes, 0,
-                                               attributes.integer("in_place") != 0),
-                                platform, dtype())) {}
-
-  DType dtype() const { return dtype_of(buffers_.a, "a"); }
+      : DecodedCall(platform, buffers, dtype_of(buffers.a, "a"),
+                    planned_factor(decode_problem("a", buffers.a, ranks, attributes, 0,
+                                                  attributes.integer("in_place") != 0),
+                                   platform, dtype_of(buffers.a, "a"))) {}
 
   std::string text() const {
     return describe("cho_factor", dtype(), problem_.order, problem_.columns, problem_.tile);
@@ -50,25 +47,19 @@ class ChoFactorCall {
   RankProgram<B> program() const {
     const ChoFactorBuffers& io = buffers_;
     expect(io.factor.element_count() == io.a.element_count(), "factor", io.factor);
-    const auto workspace = workspace_of(
-        io.workspace, CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
+    const auto memory = workspace(CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
     const auto factor = matrix_of<T>(io.factor);
     const ChoFactorOperands<T> operands{
         problem_.in_place ? factor : matrix_of<T>(io.a),
         factor,
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
-        static_cast<real_t<T>*>(io.logdet.untyped_data()),
-        static_cast<std::int32_t*>(io.info.untyped_data()),
-        workspace.get()};
-    return [problem = problem_, operands, workspace](Rank<B>& rank) {
+        data_of<real_t<T>>(io.logdet),
+        data_of<std::int32_t>(io.info),
+        memory.get()};
+    return [problem = problem_, operands, memory](Rank<B>& rank) {
       cho_factor_program<B, T>(rank, problem, operands);
     };
   }
-
- private:
-  Platform platform_;
-  ChoFactorBuffers buffers_;
-  CholeskyProblem problem_;
 };
 
 struct ChoSolveBuffers {
@@ -81,13 +72,12 @@ struct ChoSolveBuffers {
 };
 
 /// A call of cho_solve.
-class ChoSolveCall {
+class ChoSolveCall : public DecodedCall<ChoSolveBuffers, ChoSolveProblem> {
  public:
   ChoSolveCall(Platform platform, int ranks, const CallAttributes& attributes,
                const ChoSolveBuffers& buffers)
-      : platform_(platform), buffers_(buffers), problem_(decode(ranks, attributes)) {}
-
-  DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
+      : DecodedCall(platform, buffers, dtype_of(buffers.factor, "factor"),
+                    decode(ranks, attributes, buffers)) {}
 
   std::string text() const {
     return describe("cho_solve", dtype(), problem_.order, problem_.columns, problem_.tile) + ", " +
@@ -105,37 +95,33 @@ class ChoSolveCall {
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
     const bool direct = traits_of(platform_).reads_peers_directly;
-    const auto workspace =
-        workspace_of(io.workspace, ChoSolveWorkspace<T>::bytes(problem_, direct), platform_);
+    const auto memory = workspace(ChoSolveWorkspace<T>::bytes(problem_, direct));
     const ChoSolveOperands<T> operands{
         matrix_of<const T>(io.factor),
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
-        static_cast<const std::int32_t*>(io.info.untyped_data()),
+        data_of<const std::int32_t>(io.info),
         matrix_of<const T>(io.b),
         matrix_of<T>(io.x),
-        workspace.get()};
-    return [problem = problem_, operands, workspace](Rank<B>& rank) {
+        memory.get()};
+    return [problem = problem_, operands, memory](Rank<B>& rank) {
       cho_solve_program<B, T>(rank, problem, operands);
     };
   }
 
  private:
-  ChoSolveProblem decode(int ranks, const CallAttributes& attributes) const {
-    expect_shard("factor", buffers_.factor, ranks);
-    const ChoSolveProblem problem{buffers_.factor.dimensions()[1],
+  static ChoSolveProblem decode(int ranks, const CallAttributes& attributes,
+                                const ChoSolveBuffers& buffers) {
+    expect_shard("factor", buffers.factor, ranks);
+    const ChoSolveProblem problem{buffers.factor.dimensions()[1],
                                   attributes.integer("order"),
                                   ranks,
                                   attributes.integer("tile"),
-                                  right_hand_sides(buffers_.b),
+                                  right_hand_sides(buffers.b),
                                   attributes.integer("spread") != 0,
-                                  buffers_.inverses.element_count() != 0};
+                                  buffers.inverses.element_count() != 0};
     problem.layout();  // checks the sizes
     return problem;
   }
-
-  Platform platform_;
-  ChoSolveBuffers buffers_;
-  ChoSolveProblem problem_;
 };
 
 struct ChoInverseBuffers {
@@ -146,15 +132,12 @@ struct ChoInverseBuffers {
 };
 
 /// A call of a factor's inverse().
-class ChoInverseCall {
+class ChoInverseCall : public DecodedCall<ChoInverseBuffers, CholeskyProblem> {
  public:
   ChoInverseCall(Platform platform, int ranks, const CallAttributes& attributes,
                  const ChoInverseBuffers& buffers)
-      : platform_(platform),
-        buffers_(buffers),
-        problem_(decode_problem("factor", buffers.factor, ranks, attributes, 0, false)) {}
-
-  DType dtype() const { return dtype_of(buffers_.factor, "factor"); }
+      : DecodedCall(platform, buffers, dtype_of(buffers.factor, "factor"),
+                    decode_problem("factor", buffers.factor, ranks, attributes, 0, false)) {}
 
   std::string text() const {
     return describe("inverse of a factor", dtype(), problem_.order, problem_.columns,
@@ -167,19 +150,12 @@ class ChoInverseCall {
   RankProgram<B> program() const {
     const ChoInverseBuffers& io = buffers_;
     expect(io.x.element_count() == io.factor.element_count(), "x", io.x);
-    const auto workspace = workspace_of(
-        io.workspace, FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)), platform_);
+    const auto memory = workspace(FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)));
     return [problem = problem_, L = matrix_of<const T>(io.factor), X = matrix_of<T>(io.x),
-            info = static_cast<const std::int32_t*>(io.info.untyped_data()),
-            workspace](Rank<B>& rank) {
-      factor_inverse_program<B, T>(rank, problem, L, X, info, workspace.get());
+            info = data_of<const std::int32_t>(io.info), memory](Rank<B>& rank) {
+      factor_inverse_program<B, T>(rank, problem, L, X, info, memory.get());
     };
   }
-
- private:
-  Platform platform_;
-  ChoInverseBuffers buffers_;
-  CholeskyProblem problem_;
 };
 
 }  // namespace jaxmg::ffi

@@ -17,19 +17,17 @@ struct PotriBuffers {
 };
 
 /// A call of potri. `seat` is for engines other than jaxmg's.
-class PotriCall {
+class PotriCall : public DecodedCall<PotriBuffers, CholeskyProblem> {
  public:
   PotriCall(Platform platform, int ranks, const CallAttributes& attributes,
             const PotriBuffers& buffers, std::shared_ptr<TeamSolverSeat> seat = nullptr)
-      : platform_(platform),
-        buffers_(buffers),
-        problem_(planned_inverse(with_engine_of(decode_problem("a", buffers.a, ranks, attributes, 0,
-                                                               attributes.integer("in_place") != 0),
-                                                attributes),
-                                 platform, dtype())),
+      : DecodedCall(
+            platform, buffers, dtype_of(buffers.a, "a"),
+            planned_inverse(with_engine_of(decode_problem("a", buffers.a, ranks, attributes, 0,
+                                                          attributes.integer("in_place") != 0),
+                                           attributes),
+                            platform, dtype_of(buffers.a, "a"))),
         seat_(std::move(seat)) {}
-
-  DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
     return describe("potri", dtype(), problem_.order, problem_.columns, problem_.tile,
@@ -44,22 +42,17 @@ class PotriCall {
   RankProgram<B> program() const {
     const PotriBuffers& io = buffers_;
     expect(io.x.element_count() == io.a.element_count(), "x", io.x);
-    const auto workspace = workspace_of(
-        io.workspace, potri_workspace_bytes<T>(problem_, traits_of(platform_)), platform_);
+    const auto memory = workspace(potri_workspace_bytes<T>(problem_, traits_of(platform_)));
     const auto X = matrix_of<T>(io.x);
     const PotriOperands<T> operands{problem_.in_place ? X : matrix_of<T>(io.a), X,
-                                    static_cast<real_t<T>*>(io.logdet.untyped_data()),
-                                    static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    workspace.get()};
-    return [problem = problem_, operands, workspace, seat = seat_](Rank<B>& rank) {
+                                    data_of<real_t<T>>(io.logdet), data_of<std::int32_t>(io.info),
+                                    memory.get()};
+    return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {
       run_potri<B, T>(rank, problem, operands, seat.get());
     };
   }
 
  private:
-  Platform platform_;
-  PotriBuffers buffers_;
-  CholeskyProblem problem_;
   std::shared_ptr<TeamSolverSeat> seat_;
 };
 

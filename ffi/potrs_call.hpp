@@ -19,20 +19,17 @@ struct PotrsBuffers {
 };
 
 /// A call of potrs. `seat` is for engines other than jaxmg's.
-class PotrsCall {
+class PotrsCall : public DecodedCall<PotrsBuffers, CholeskyProblem> {
  public:
   PotrsCall(Platform platform, int ranks, const CallAttributes& attributes,
             const PotrsBuffers& buffers, std::shared_ptr<TeamSolverSeat> seat = nullptr)
-      : platform_(platform),
-        buffers_(buffers),
-        problem_(planned(with_engine_of(decode_problem("a", buffers.a, ranks, attributes,
-                                                       right_hand_sides(buffers.b),
-                                                       attributes.integer("in_place") != 0),
-                                        attributes),
-                         platform, dtype())),
+      : DecodedCall(platform, buffers, dtype_of(buffers.a, "a"),
+                    planned(with_engine_of(decode_problem("a", buffers.a, ranks, attributes,
+                                                          right_hand_sides(buffers.b),
+                                                          attributes.integer("in_place") != 0),
+                                           attributes),
+                            platform, dtype_of(buffers.a, "a"))),
         seat_(std::move(seat)) {}
-
-  DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
     return describe("potrs", dtype(), problem_.order, problem_.columns, problem_.tile,
@@ -52,25 +49,18 @@ class PotrsCall {
     expect(
         io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
         "x", io.x);
-    const auto workspace = workspace_of(
-        io.workspace, potrs_workspace_bytes<T>(problem_, traits_of(platform_)), platform_);
+    const auto memory = workspace(potrs_workspace_bytes<T>(problem_, traits_of(platform_)));
 
     const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
-    const PotrsOperands<T> operands{matrix_of<T>(matrix),
-                                    matrix_of<const T>(io.b),
-                                    matrix_of<T>(io.x),
-                                    static_cast<real_t<T>*>(io.logdet.untyped_data()),
-                                    static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    workspace.get()};
-    return [problem = problem_, operands, workspace, seat = seat_](Rank<B>& rank) {
+    const PotrsOperands<T> operands{
+        matrix_of<T>(matrix),          matrix_of<const T>(io.b),       matrix_of<T>(io.x),
+        data_of<real_t<T>>(io.logdet), data_of<std::int32_t>(io.info), memory.get()};
+    return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {
       run_potrs<B, T>(rank, problem, operands, seat.get());
     };
   }
 
  private:
-  Platform platform_;
-  PotrsBuffers buffers_;
-  CholeskyProblem problem_;
   std::shared_ptr<TeamSolverSeat> seat_;
 };
 

@@ -35,16 +35,14 @@ inline SyevdProblem decode_syevd(const xf::AnyBuffer& a, int ranks,
 }
 
 /// A call of syevd. `seat` is for engines other than jaxmg's.
-class SyevdCall {
+class SyevdCall : public DecodedCall<SyevdBuffers, SyevdProblem> {
  public:
   SyevdCall(Platform platform, int ranks, const CallAttributes& attributes,
             const SyevdBuffers& buffers, std::shared_ptr<TeamSolverSeat> seat = nullptr)
-      : platform_(platform),
-        buffers_(buffers),
-        problem_(planned(decode_syevd(buffers.a, ranks, attributes), platform, dtype())),
+      : DecodedCall(platform, buffers, dtype_of(buffers.a, "a"),
+                    planned(decode_syevd(buffers.a, ranks, attributes), platform,
+                            dtype_of(buffers.a, "a"))),
         seat_(std::move(seat)) {}
-
-  DType dtype() const { return dtype_of(buffers_.a, "a"); }
 
   std::string text() const {
     return describe(problem_.with_vectors() ? "syevd" : "syevd without vectors", dtype(),
@@ -65,23 +63,19 @@ class SyevdCall {
              io.v);
       V = matrix_of<T>(io.v);
     }
-    const auto workspace = workspace_of(
-        io.workspace, syevd_workspace_bytes<T>(problem_, traits_of(platform_)), platform_);
+    const auto memory = workspace(syevd_workspace_bytes<T>(problem_, traits_of(platform_)));
     const SyevdOperands<T> operands{matrix_of<T>(problem_.in_place ? io.work : io.a),
-                                    static_cast<real_t<T>*>(io.w.untyped_data()),
+                                    data_of<real_t<T>>(io.w),
                                     V,
-                                    static_cast<std::int32_t*>(io.info.untyped_data()),
-                                    workspace.get(),
+                                    data_of<std::int32_t>(io.info),
+                                    memory.get(),
                                     stage_listener()};
-    return [problem = problem_, operands, workspace, seat = seat_](Rank<B>& rank) {
+    return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {
       run_syevd<B, T>(rank, problem, operands, seat.get());
     };
   }
 
  private:
-  Platform platform_;
-  SyevdBuffers buffers_;
-  SyevdProblem problem_;
   std::shared_ptr<TeamSolverSeat> seat_;
 };
 
