@@ -57,6 +57,11 @@ struct CholeskyScalars {
   double* share;        ///< of log det A: this rank's
   double* shares;       ///< one a rank
   double* logdet;       ///< of all ranks
+
+  static CholeskyScalars carve(Arena& arena, int ranks) {
+    return {arena.take<std::int32_t>(1), arena.take<std::int32_t>(ranks), arena.take<double>(1),
+            arena.take<double>(ranks), arena.take<double>(1)};
+  }
 };
 
 /// What the workspace depends on besides the problem and the dtype.
@@ -98,38 +103,53 @@ index_t padded_ld(index_t rows) {
   return (rows + line - 1) / line * line;
 }
 
+/// A working copy of `cols` columns, with such a leading dimension.
+template <Scalar T>
+MatrixView<T> take_working_copy(Arena& arena, index_t rows, index_t cols) {
+  const index_t ld = padded_ld<T>(rows);
+  return {arena.take<T>(ld * cols), rows, cols, ld};
+}
+
+template <Scalar T>
+PanelStorage<T> take_panels(Arena& arena, index_t rows, index_t cols) {
+  PanelStorage<T> panels;
+  for (MatrixView<T>& slot : panels) slot = arena.take_matrix<T>(rows, cols);
+  return panels;
+}
+
+/// Of block substitution, for tiles of this width; nothing where panels are solved otherwise.
+template <Scalar T>
+SubstitutionWork<T> take_substitution_work(Arena& arena, const BlockCyclic& layout, index_t tile,
+                                           PanelMethod method) {
+  if (method != PanelMethod::block_substitution) return {};
+  return {arena.take_matrix<T>(tile, tile), arena.take_matrix<T>(widest_substitution_block, tile),
+          arena.take_matrix<T>(tallest_chunk(layout), tile)};
+}
+
 template <Scalar T>
 CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyProblem& p,
                                                  const BackendTraits& traits) {
   const BlockCyclic layout = p.layout();
   const index_t tile = std::min(p.tile, layout.local_columns());
   CholeskyWorkspace work;
-  work.scalars = {arena.take<std::int32_t>(1), arena.take<std::int32_t>(p.ranks),
-                  arena.take<double>(1), arena.take<double>(p.ranks), arena.take<double>(1)};
+  work.scalars = CholeskyScalars::carve(arena, p.ranks);
   if (p.on_one_rank) {
-    const index_t ld = padded_ld<T>(p.columns);
-    work.matrix = {arena.take<T>(ld * p.columns), p.columns, p.columns, ld};
+    work.matrix = take_working_copy<T>(arena, p.columns, p.columns);
     return work;
   }
   Arena redistribution = arena;
   if (p.in_place) {
     work.staging = redistribution.take_matrix<T>(p.columns, staging_columns(layout));
   } else if (!p.kept) {
-    const index_t ld = padded_ld<T>(p.columns);
-    work.matrix = {arena.take<T>(ld * layout.local_columns()), p.columns, layout.local_columns(),
-                   ld};
+    work.matrix = take_working_copy<T>(arena, p.columns, layout.local_columns());
   }
   if (!traits.reads_peers_directly && p.ranks > 1) {
-    for (MatrixView<T>& slot : work.panels) slot = arena.take_matrix<T>(p.columns, tile);
+    work.panels = take_panels<T>(arena, p.columns, tile);
   }
-  if (traits.panel_method == PanelMethod::block_substitution) {
-    work.substitution = {arena.take_matrix<T>(tile, tile),
-                         arena.take_matrix<T>(widest_substitution_block, tile),
-                         arena.take_matrix<T>(tallest_chunk(layout), tile)};
-    if (p.rhs > 0) {
-      work.solve = {arena.take_matrix<T>(tile, layout.local_columns()),
-                    arena.take_matrix<T>(p.rhs, tile)};
-    }
+  work.substitution = take_substitution_work<T>(arena, layout, tile, traits.panel_method);
+  if (traits.panel_method == PanelMethod::block_substitution && p.rhs > 0) {
+    work.solve = {arena.take_matrix<T>(tile, layout.local_columns()),
+                  arena.take_matrix<T>(p.rhs, tile)};
   }
   work.U = arena.take_matrix<T>(p.rhs, p.order);
   arena.cover(redistribution);

@@ -17,13 +17,6 @@ inline BlockCyclic alone_layout(const CholeskyProblem& problem) {
 }
 
 template <Scalar T>
-PanelStorage<T> take_panels(Arena& arena, index_t rows, index_t cols) {
-  PanelStorage<T> panels;
-  for (MatrixView<T>& slot : panels) slot = arena.take_matrix<T>(rows, cols);
-  return panels;
-}
-
-template <Scalar T>
 FactorInverseWork<T> take_factor_inverse_work(Arena& arena, const BlockCyclic& layout,
                                               PanelMethod method) {
   const index_t tile = std::min(layout.tile(), layout.local_columns());
@@ -63,11 +56,9 @@ template <Scalar T>
 PotriWorkspace<T> PotriWorkspace<T>::carve(Arena& arena, const CholeskyProblem& p,
                                            const BackendTraits& traits) {
   PotriWorkspace work;
-  work.scalars = {arena.take<std::int32_t>(1), arena.take<std::int32_t>(p.ranks),
-                  arena.take<double>(1), arena.take<double>(p.ranks), arena.take<double>(1)};
+  work.scalars = CholeskyScalars::carve(arena, p.ranks);
   if (p.on_one_rank) {
-    const index_t ld = padded_ld<T>(p.columns);
-    work.matrix = {arena.take<T>(ld * p.columns), p.columns, p.columns, ld};
+    work.matrix = take_working_copy<T>(arena, p.columns, p.columns);
     work.inverse = take_factor_inverse_work<T>(arena, alone_layout(p), traits.panel_method);
     return work;
   }
@@ -81,11 +72,7 @@ PotriWorkspace<T> PotriWorkspace<T>::carve(Arena& arena, const CholeskyProblem& 
     work.sweep.parts = take_panels<T>(arena, layout.local_columns(), tile);
     if (!traits.reads_peers_directly) work.sweep.lower = arena.take_matrix<T>(tile, tile);
   }
-  if (traits.panel_method == PanelMethod::block_substitution) {
-    work.sweep.substitution = {arena.take_matrix<T>(tile, tile),
-                               arena.take_matrix<T>(widest_substitution_block, tile),
-                               arena.take_matrix<T>(tallest_chunk(layout), tile)};
-  }
+  work.sweep.substitution = take_substitution_work<T>(arena, layout, tile, traits.panel_method);
   arena.cover(redistribution);
   return work;
 }

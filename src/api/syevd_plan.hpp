@@ -125,8 +125,7 @@ SyevdWorkspace<T> SyevdWorkspace<T>::carve(Arena& arena, const SyevdProblem& pro
   const index_t n_loc = layout.local_columns();
   const BulgeChasingPlan plan = problem.bulge_chasing();
   if (!problem.in_place) {
-    const index_t ld = padded_ld<T>(problem.columns);
-    work.matrix = {arena.take<T>(ld * n_loc), problem.columns, n_loc, ld};
+    work.matrix = take_working_copy<T>(arena, problem.columns, n_loc);
   }
   work.band = carve_band_form<T>(arena, layout, problem.band.bandwidth);
   work.tridiagonal = carve_tridiagonal_form<T>(arena, plan, p, problem.with_vectors());
@@ -146,7 +145,7 @@ SyevdWorkspace<T> SyevdWorkspace<T>::carve(Arena& arena, const SyevdProblem& pro
       work.staging = own.take_matrix<T>(problem.columns, staging_columns(layout));
     }
     if (!reads_peers_directly && problem.ranks > 1) {
-      for (MatrixView<T>& slot : work.panels) slot = own.take_matrix<T>(n, problem.tile);
+      work.panels = take_panels<T>(own, n, problem.tile);
     }
   });
   stage([&](Arena& own) { work.reduction = carve_band_reduction<T>(own, layout, problem.band); });

@@ -23,9 +23,7 @@ struct TeamSolverWorkspace {
     TeamSolverWorkspace work;
     const bool inverts = problem.rhs == 0;
     const bool in_own_storage = is_in_whole_tiles(problem) && (inverts || problem.in_place);
-    work.scalars = {arena.take<std::int32_t>(1), arena.take<std::int32_t>(problem.ranks),
-                    arena.take<double>(1), arena.take<double>(problem.ranks),
-                    arena.take<double>(1)};
+    work.scalars = CholeskyScalars::carve(arena, problem.ranks);
     work.tiles = WholeTiles<T>::carve(arena, problem, in_own_storage, inverts || in_own_storage);
     work.columns = arena.take_matrix<T>(problem.order, problem.rhs);
     return work;
