@@ -16,6 +16,7 @@ file(
     ${jaxmg_cuda_dir}/*.cpp
     ${jaxmg_cuda_dir}/kernels/*.cpp
     ${PROJECT_SOURCE_DIR}/src/engines/cusolvermg/*.cpp
+    ${PROJECT_SOURCE_DIR}/src/team/cuda/*.cpp
 )
 # Every file of kernels, and all that they may include.
 file(GLOB jaxmg_kernel_files CONFIGURE_DEPENDS ${jaxmg_cuda_dir}/kernels/*.cu)

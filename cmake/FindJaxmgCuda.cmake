@@ -101,7 +101,14 @@ function(jaxmg_find_cuda major)
     foreach(
         header
         IN
-        ITEMS cuda_runtime_api.h crt/host_defines.h cublasLt.h cusolverDn.h nvrtc.h cuda/std/complex
+        ITEMS
+            cuda.h
+            cuda_runtime_api.h
+            crt/host_defines.h
+            cublasLt.h
+            cusolverDn.h
+            nvrtc.h
+            cuda/std/complex
     )
         find_path(folder ${header} PATHS ${header_folders} NO_DEFAULT_PATH NO_CACHE)
         if(NOT folder)

@@ -1,6 +1,7 @@
 // The handler behind calls whose ranks may be in several processes: it waits until a rank of each
 // has announced such a call, and gives the call its ticket.
 #include "join.hpp"
+#include "team/processes/process_team.hpp"
 
 namespace jaxmg::ffi {
 namespace {
@@ -26,7 +27,7 @@ xf::Future announce(xf::RunId run, CallAttributes attributes, xf::AnyBuffer rank
     Arrival<RankTask> arrival{
         site.rank, site.size, std::string(text.has_value() ? *text : "a call"), {}, nullptr};
     arrival.task.done = telling(promise);
-    exchange().arrive({site.key, 0, true}, std::move(arrival));
+    exchange().arrive({site.key, 0, true}, processes::spread(std::move(arrival)));
     return future;
   });
 }

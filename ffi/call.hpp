@@ -46,6 +46,7 @@ struct CallSite {
   int size;
   Platform platform;
   std::int64_t ticket = 0;
+  bool spread = false;  ///< on GPUs: traced for ranks in several processes
 };
 
 /// Throws InvalidArgument if there is no such rank.

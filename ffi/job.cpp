@@ -10,7 +10,7 @@ std::atomic<void (*)(JobAnswer*)> python{nullptr};
 
 /// Never destroyed, as its exchange.
 struct Job {
-  JobAnswer answer{0, 1, 0, {}};
+  JobAnswer answer{0, 1, 0, 0, {}};
   processes::Exchange* exchange = nullptr;
   std::string failure;
 
@@ -20,7 +20,7 @@ struct Job {
     if (answer.processes == 1) return;
     try {
       if (answer.processes < 1) throw Error(answer.name);
-      exchange = new processes::Exchange({answer.name, answer.process, answer.processes});
+      exchange = make_exchange(answer).release();
     } catch (const std::exception& error) {
       failure = error.what();
     }
@@ -45,7 +45,7 @@ bool is_in_a_job() {
 
 bool is_spread(const CallSite& site) {
   if (!is_in_a_job()) return false;
-  return site.ticket != 0 || site.size > job.load()->answer.local_devices;
+  return site.ticket != 0 || site.spread || site.size > job.load()->answer.local_devices;
 }
 
 processes::Exchange& exchange() {

@@ -11,15 +11,16 @@ struct JobAnswer {
   std::int32_t process;
   std::int32_t processes;  ///< 1 where jax.distributed is not initialized; 0: Python has failed
   std::int32_t local_devices;
-  char name[128];  ///< the job's, or what has failed
+  std::int32_t devices;  ///< of all processes
+  char name[128];        ///< the job's, or what has failed
 };
 
 /// Whom to ask; asked once, when a program with our calls is about to be run.
 void set_job(void (*ask)(JobAnswer*));
 void learn_job();
 
-/// Whether a call's ranks may be in several processes: it has a ticket, or more ranks than this
-/// process has devices.
+/// Whether a call's ranks may be in several processes: it has a ticket, the program says so, or
+/// there are more ranks than this process has devices.
 bool is_spread(const CallSite& site);
 
 /// Whether there are other processes at all.
@@ -27,6 +28,9 @@ bool is_in_a_job();
 
 /// Throws Error where it could not be made.
 processes::Exchange& exchange();
+
+/// Each library has one, for its own kind of devices.
+std::unique_ptr<processes::Exchange> make_exchange(const JobAnswer& answer);
 
 /// A number in two halves, not zero, that no other process and no other call of this one gets.
 void new_ticket(std::int32_t* halves);

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <memory>
 
+#include "team/processes/ring_link.hpp"
+
 namespace jaxmg::ffi {
 namespace {
 
@@ -29,6 +31,12 @@ const std::int32_t* integers(const xf::AnyBuffer& buffer, const char* name) {
 }  // namespace
 
 void inject_fault(int rank) { faulty_rank = rank; }
+
+std::unique_ptr<processes::Exchange> make_exchange(const JobAnswer& answer) {
+  return std::make_unique<processes::Exchange>(
+      processes::Identity{answer.name, answer.process, answer.processes},
+      processes::RingLink::make);
+}
 
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, const xf::AnyBuffer& rank,
                    const xf::AnyBuffer& group) {
@@ -62,7 +70,7 @@ xf::Future join(const CallSite& site, std::string text,
   }
   arrival.task.done = telling(promise);
   if (site.platform == Platform::cpu_processes) {
-    exchange().arrive({site.key, site.ticket}, std::move(arrival));
+    exchange().arrive({site.key, site.ticket}, processes::spread(std::move(arrival)));
   } else {
     arrive(site.key, std::move(arrival));
   }

@@ -6,6 +6,7 @@
 #include "cuda/seat.hpp"
 #include "device/cuda/chaos.hpp"
 #include "engines/cusolvermg/library.hpp"
+#include "job.hpp"
 
 extern "C" {
 
@@ -20,6 +21,9 @@ const char* jaxmg_load_cusolvermg() {
     return reason.c_str();
   }
 }
+
+/// Whom to ask about the job that this process belongs to; see ffi/job.hpp.
+void jaxmg_set_cuda_job(void (*ask)(jaxmg::ffi::JobAnswer*)) { jaxmg::ffi::set_job(ask); }
 
 /// For tests: from now on each wait, record and copy of the GPUs' queues comes after a random delay
 /// of up to `max_delay_us`. Seed 0 switches it off.

@@ -55,6 +55,11 @@ RankProgram<cuda::Backend> with_injected_fault(int rank, RankProgram<cuda::Backe
         program(self);
         self.synchronize();
       };
+    case Fault::stall:
+      return [program = std::move(program), after](Rank<cuda::Backend>& self) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(after));
+        program(self);
+      };
     case Fault::late:
       std::this_thread::sleep_for(std::chrono::milliseconds(after));
   }

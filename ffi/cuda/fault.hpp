@@ -11,7 +11,8 @@ enum class Fault : std::int32_t {
   error = 1,          ///< the `after`-th CUDA call of its program reports cudaErrorUnknown
   out_of_memory = 2,  ///< its next cudaMalloc reports cudaErrorMemoryAllocation
   late = 3,           ///< it comes `after` ms late
-  trap = 4            ///< one of its kernels traps, which no process survives
+  trap = 4,           ///< one of its kernels traps, which no process survives
+  stall = 5           ///< it comes in time and then does nothing for `after` ms
 };
 
 /// Replaces what was injected before. It is used up by the next call that has such a rank.

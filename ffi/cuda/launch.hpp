@@ -28,10 +28,11 @@ struct Launch {
 template <class MakeCall>
 xf::Error launch(const Launch& from, MakeCall make_call) {
   try {
-    const Seat seat = seat_of(from.attributes.instance(), from.device, from.rank.untyped_data(),
-                              from.group.untyped_data(), from.stream);
-    const CallSite site =
-        call_site(from.run, from.attributes, seat.rank, seat.group, Platform::cuda);
+    const Seat seat =
+        seat_of(from.attributes.instance(), from.device, from.rank, from.group, from.stream);
+    CallSite site = call_site(from.run, from.attributes, seat.rank, seat.group, Platform::cuda);
+    site.key.group |= std::int64_t{seat.team} << 32;
+    site.spread = seat.spread;
     const RoutineCall auto call = make_call(site.size);
 
     std::optional<cuda::Device> device;
@@ -43,11 +44,12 @@ xf::Error launch(const Launch& from, MakeCall make_call) {
     } catch (...) {
       failure = std::current_exception();
     }
-    const auto team = meet(site.key, site.rank, site.size, call.text(), failure);
+    const auto team = meet(site, from.device, call.text(), failure);
     if (const auto failed = run_rank(*team, site.rank, *device, program)) {
       return to_ffi_error(failed);
     }
     spoil_unless_seated(from.stream, seat, from.rank, from.group, call.outputs());
+    guard_results(*team, call.text(), from.stream, call.outputs());
     return xf::Error::Success();
   } catch (...) {
     return to_ffi_error(std::current_exception());

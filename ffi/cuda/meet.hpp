@@ -4,6 +4,7 @@
 #include <future>
 #include <memory>
 
+#include "call.hpp"
 #include "device/cuda/backend.hpp"
 #include "team/rendezvous.hpp"
 
@@ -20,8 +21,14 @@ struct WaitingThread {
 /// Hands all of them their team.
 void start(std::vector<WaitingThread> threads);
 
-/// Blocks until all ranks of the call are here; throws what keeps it from starting.
-std::shared_ptr<CudaTeam> meet(const CallKey& key, int rank, int size, std::string call,
+/// Blocks until all ranks of the call are here, of whichever processes; throws what keeps it from
+/// starting. The call is over for this rank when the team is let go.
+std::shared_ptr<CudaTeam> meet(const CallSite& site, int device, std::string call,
                                std::exception_ptr failure);
+
+/// After a call that has returned: what happens to its results, ready on `stream`, should another
+/// process of its team end before they are there.
+void guard_results(const CudaTeam& team, const std::string& call, cudaStream_t stream,
+                   const std::vector<xf::AnyBuffer>& outputs);
 
 }  // namespace jaxmg::ffi

@@ -7,6 +7,7 @@
 
 #include "device/cuda/check.hpp"
 #include "device/cuda/kernels.hpp"
+#include "job.hpp"
 
 namespace jaxmg::ffi {
 namespace {
@@ -22,10 +23,20 @@ Seats& seats() {
   return *all;
 }
 
+cuda::Regions regions_of(const std::vector<xf::AnyBuffer>& outputs) {
+  cuda::Regions regions;
+  if (outputs.size() > cuda::Regions::most) throw std::logic_error("a call has too many results");
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto bytes = static_cast<index_t>(outputs[i].size_bytes());
+    regions.of[i] = {static_cast<std::int32_t*>(outputs[i].untyped_data()), bytes / 4};
+  }
+  return regions;
+}
+
 }  // namespace
 
-Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* group,
-             cudaStream_t stream) {
+Seat seat_of(std::uintptr_t instance, int device, const xf::AnyBuffer& rank,
+             const xf::AnyBuffer& group, cudaStream_t stream) {
   const std::pair key(instance, device);
   {
     std::unique_lock lock(seats().mutex);
@@ -34,8 +45,14 @@ Seat seat_of(std::uintptr_t instance, int device, const void* rank, const void* 
     }
   }
   Seat seat{};
-  JAXMG_CUDA(cudaMemcpyAsync(&seat.rank, rank, sizeof seat.rank, cudaMemcpyDefault, stream));
-  JAXMG_CUDA(cudaMemcpyAsync(&seat.group, group, sizeof seat.group, cudaMemcpyDefault, stream));
+  const auto read = [stream](std::int32_t& value, const xf::AnyBuffer& from, std::ptrdiff_t at) {
+    JAXMG_CUDA(cudaMemcpyAsync(&value, static_cast<const std::int32_t*>(from.untyped_data()) + at,
+                               sizeof value, cudaMemcpyDefault, stream));
+  };
+  read(seat.rank, rank, 0);
+  read(seat.group, group, 0);
+  seat.spread = group.element_count() == 2;
+  if (seat.spread) read(seat.team, group, 1);
   JAXMG_CUDA(cudaStreamSynchronize(stream));
   std::unique_lock lock(seats().mutex);
   seats().known[key] = seat;
@@ -46,13 +63,14 @@ void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuf
                          const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs) {
   const cuda::Pair found{static_cast<const std::int32_t*>(rank.untyped_data()),
                          static_cast<const std::int32_t*>(group.untyped_data())};
-  cuda::Regions regions;
-  if (outputs.size() > cuda::Regions::most) throw std::logic_error("a call has too many results");
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const auto bytes = static_cast<index_t>(outputs[i].size_bytes());
-    regions.of[i] = {static_cast<std::int32_t*>(outputs[i].untyped_data()), bytes / 4};
+  cuda::launch_spoil_unless_equal(stream, found, seat.rank, seat.group, regions_of(outputs));
+}
+
+void spoil_if_any(cudaStream_t stream, const std::vector<const std::int32_t*>& flags,
+                  const std::vector<xf::AnyBuffer>& outputs) {
+  for (const std::int32_t* flag : flags) {
+    cuda::launch_spoil_unless_equal(stream, {flag, flag}, 0, 0, regions_of(outputs));
   }
-  cuda::launch_spoil_unless_equal(stream, found, seat.rank, seat.group, regions);
 }
 
 void forget_seats() {
@@ -69,6 +87,7 @@ namespace {
 
 xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, xf::Dictionary) {
   forget_seats();
+  learn_job();
   return xf::Error::Success();
 }
 

@@ -7,6 +7,7 @@ import functools
 import re
 import secrets
 import warnings
+import zlib
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -114,26 +115,36 @@ def spans_processes(mesh: Any = None) -> bool:
     return int(shape.size) > jax.local_device_count()
 
 
+def team_number() -> int:
+    """A number of the devices of the ``shard_map`` being traced, 0 where they are not known yet."""
+    mesh = _mesh_of_body.get()
+    if not isinstance(mesh, Mesh):
+        return 0
+    return zlib.crc32(repr([device.id for device in mesh.devices.flat]).encode()) & 0x7FFFFFFF
+
+
 class Job(NamedTuple):
     """The processes that `jax.distributed.initialize` has brought together."""
 
     process: int
     processes: int
-    local_cpus: int
+    local_devices: int
+    devices: int
     name: str  # equal in all of them, and in no other job
 
 
-def job() -> Job:
-    """Asked when a program is about to be run."""
+def job(platform: str) -> Job:
+    """Asked when a program for devices of `platform` is about to be run."""
     processes = process_count()
     if processes == 1:
-        return Job(0, 1, 0, "")
+        return Job(0, 1, 0, 0, "")
     key = "jaxmg/job"
     client: Any = _job.client
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process was the first
         client.key_value_set(key, secrets.token_hex(16))
     name = client.blocking_key_value_get(key, 60_000)
-    return Job(int(_job.process_id), processes, jax.local_device_count("cpu"), name)
+    local, everywhere = jax.local_device_count(platform), jax.device_count(platform)
+    return Job(int(_job.process_id), processes, local, everywhere, name)
 
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:

@@ -76,13 +76,14 @@ def _call_with_ticket(
     group: jax.Array,
     *operands: jax.Array,
 ) -> Any:
-    """`call` on CPUs of several processes, which may come to the calls of a program in any order.
+    """`call` on devices of several processes.
 
-    So the ranks of a call agree on a ticket first. What they announce has an element of each
-    operand with it, so that XLA cannot take two calls for one.
+    CPUs may come to the calls of a program in any order. So the ranks of a call agree on a ticket
+    first. What they announce has an element of each operand with it, so that XLA cannot take two
+    calls for one. GPUs come in the program's order; which devices are meant goes with the group.
     """
     if platform != "cpu":
-        return call(platform, rank, group, *operands)
+        return call(platform, rank, jnp.stack([group, jnp.int32(_compat.team_number())]), *operands)
     shapes = ", ".join(f"{x.dtype.name}{list(x.shape)}" for x in operands)
     announce = jax.ffi.ffi_call("jaxmg_announce", jax.ShapeDtypeStruct((2,), np.int32))
     ticket = announce(
@@ -184,23 +185,12 @@ def _check_devices(routine: str, mesh: AnyMesh) -> None:
     if isinstance(mesh, Mesh):
         for platform in platforms_of(mesh):
             _library.check_platform(routine, platform)
-        if platforms_of(mesh) != ["cpu"] and _processes(mesh) > 1:
-            raise RuntimeError(
-                f"{routine}: mesh: GPUs of several processes cannot make a call together yet, got "
-                f"those of {_processes(mesh)}; start one process with all GPUs of the host, or use "
-                "a mesh of jax.local_devices()"
-            )
 
 
 @functools.lru_cache(maxsize=64)
 def platforms_of(mesh: Mesh) -> list[str]:
     """The platforms of its devices."""
     return sorted({device.platform for device in mesh.devices.flat})
-
-
-@functools.lru_cache(maxsize=64)
-def _processes(mesh: Mesh) -> int:
-    return len({device.process_index for device in mesh.devices.flat})
 
 
 def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> None:

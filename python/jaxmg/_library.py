@@ -72,18 +72,28 @@ class _JobAnswer(ctypes.Structure):
         ("process", ctypes.c_int32),
         ("processes", ctypes.c_int32),
         ("local_devices", ctypes.c_int32),
+        ("devices", ctypes.c_int32),
         ("name", ctypes.c_char * 128),
     )
 
 
-@ctypes.CFUNCTYPE(None, ctypes.POINTER(_JobAnswer))
-def _tell_job(answer: Any) -> None:
-    """What the library asks when a program with its calls is about to be run."""
-    try:
-        process, processes, local_cpus, name = _compat.job()
-    except Exception as error:
-        process, processes, local_cpus, name = 0, 0, 0, str(error)[:100]
-    answer[0] = _JobAnswer(process, processes, local_cpus, name.encode()[:127])
+_TellJob = ctypes.CFUNCTYPE(None, ctypes.POINTER(_JobAnswer))
+
+
+def _job_teller(platform: str) -> Any:
+    """What the library for `platform` asks when a program with its calls is about to be run."""
+
+    def tell(answer: Any) -> None:
+        try:
+            job = _compat.job(platform)
+        except Exception as error:
+            job = _compat.Job(0, 0, 0, 0, str(error)[:100])
+        answer[0] = _JobAnswer(*job[:4], job.name.encode()[:127])
+
+    return _TellJob(tell)
+
+
+_tell_cpu_job, _tell_cuda_job = _job_teller("cpu"), _job_teller("cuda")
 
 
 def _give_blas(library: ctypes.CDLL) -> None:
@@ -151,6 +161,7 @@ def _load_cuda() -> _CudaEngine | str:
             f"{path} could not be loaded: {error}; it needs cuBLAS and cuSOLVER of CUDA {major}, "
             f'from `pip install "jaxmg[cuda{major}]"` or the system'
         )
+    loaded.jaxmg_set_cuda_job(_tell_cuda_job)
     for target, stages in handlers.items():
         jax.ffi.register_ffi_target(target, stages, "CUDA")
     return _CudaEngine(loaded, major)
@@ -237,7 +248,7 @@ def noted_stages(platform: str) -> Iterator[dict[str, float]]:
 
 
 #: What `inject_cuda_fault` knows; see ffi/cuda/fault.hpp.
-CUDA_FAULTS = {"error": 1, "out of memory": 2, "late": 3, "trap": 4}
+CUDA_FAULTS = {"error": 1, "out of memory": 2, "late": 3, "trap": 4, "stall": 5}
 
 
 def inject_cuda_fault(rank: int, fault: str, after: int = 1) -> None:
@@ -266,7 +277,7 @@ def library() -> ctypes.CDLL:
     """The CPU library, ready for use."""
     loaded = _load()
     _give_blas(loaded)
-    loaded.jaxmg_set_job(_tell_job)
+    loaded.jaxmg_set_job(_tell_cpu_job)
     for target in (*_TARGETS, "jaxmg_announce"):
         stages = {
             "instantiate": jax.ffi.pycapsule(loaded.jaxmg_instantiate_cpu),

@@ -30,7 +30,7 @@ struct ByteColumns {
 };
 
 /// The ranks of one call, and how they reach each other: LocalTeamCall where all of them are in
-/// this process, ProcessTeamCall where they are not. `rank` is the one that calls.
+/// this process, SpreadTeamCall where they are not. `rank` is the one that calls.
 template <Backend B>
 class TeamCall {
  public:
@@ -46,7 +46,7 @@ class TeamCall {
 
   /// See Mailbox; the event is recorded on `written_on`.
   virtual Event post(int rank, index_t tag, const void* data, Queue& written_on) = 0;
-  virtual Entry take(int source, index_t tag) = 0;
+  virtual Entry take(int rank, int source, index_t tag) = 0;
   virtual void poison(int rank, std::exception_ptr failure) = 0;
   virtual std::exception_ptr meet(int rank) = 0;
   virtual void leave(int rank) = 0;
@@ -59,7 +59,7 @@ class TeamCall {
   /// Whether `source`'s memory is this process's, or its devices can reach it.
   virtual bool reaches(int source) const = 0;
   /// Enqueues a copy from the memory of a rank that is out of reach.
-  virtual void read(int source, Queue& queue, const ByteColumns<const std::byte>& theirs,
+  virtual void read(int rank, int source, Queue& queue, const ByteColumns<const std::byte>& theirs,
                     const ByteColumns<std::byte>& mine) = 0;
 };
 
@@ -79,7 +79,7 @@ class LocalTeamCall final : public TeamCall<B> {
     mailbox_.post(rank, tag, data, written);
     return written;
   }
-  Entry take(int source, index_t tag) override { return mailbox_.take(source, tag); }
+  Entry take(int, int source, index_t tag) override { return mailbox_.take(source, tag); }
   void poison(int rank, std::exception_ptr failure) override {
     mailbox_.poison(rank, std::move(failure));
   }
@@ -92,7 +92,7 @@ class LocalTeamCall final : public TeamCall<B> {
   const void* hear(int source, index_t tag) override { return mailbox_.await(source, tag).data; }
 
   bool reaches(int) const override { return true; }
-  void read(int source, Queue&, const ByteColumns<const std::byte>&,
+  void read(int, int source, Queue&, const ByteColumns<const std::byte>&,
             const ByteColumns<std::byte>&) override {
     throw Error("rank " + std::to_string(source) + " of this process is taken for a distant one");
   }
@@ -146,7 +146,7 @@ class Rank {
   /// What `source` posted; `reader` waits until it may be read.
   template <class T>
   const T* take(int source, index_t tag, Queue& reader) {
-    const auto entry = team_.take(source, tag);
+    const auto entry = team_.take(index_, source, tag);
     reader.wait(entry.event);
     return static_cast<const T*>(entry.data);
   }
@@ -169,7 +169,8 @@ class Rank {
     if (team_.reaches(source)) {
       B::template copy<T>(queue, theirs, mine);
     } else if (!mine.empty()) {
-      team_.read(source, queue, bytes_of<const std::byte>(theirs), bytes_of<std::byte>(mine));
+      team_.read(index_, source, queue, bytes_of<const std::byte>(theirs),
+                 bytes_of<std::byte>(mine));
     }
   }
 
@@ -185,7 +186,7 @@ class Rank {
                                MatrixView<T> staging) {
     const index_t tag = reserve(1);
     if (owner == index_) return {mine, post(tag, mine.data, written_on)};
-    const auto entry = team_.take(owner, tag);
+    const auto entry = team_.take(index_, owner, tag);
     const MatrixView<const T> theirs(static_cast<const T*>(entry.data), mine.rows, mine.cols,
                                      mine.ld);
     if (reads_peers_directly()) return {theirs, entry.event};
@@ -244,7 +245,7 @@ class Rank {
 
   /// What follows on the caller's stream starts after all ranks' exits. Call when all have met.
   void follow_exits() {
-    for (int p = 0; p < size(); ++p) device_.follow(team_.take(p, exit_tag_).event);
+    for (int p = 0; p < size(); ++p) device_.follow(team_.take(index_, p, exit_tag_).event);
   }
 
   /// Waits for all of this rank's work; throws its first error.

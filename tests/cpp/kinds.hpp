@@ -14,9 +14,12 @@
 
 #include "api/public/engine.hpp"
 #include "team/processes/exchange.hpp"
+#include "team/processes/ring_link.hpp"
 #include "testing/setting.hpp"
 #ifdef JAXMG_EMULATED
 #include "device/cuda/backend.hpp"
+#elif defined(JAXMG_WITH_CUDA)
+#include "team/cuda/device_team.hpp"
 #endif
 
 namespace jaxmg::testing {
@@ -81,7 +84,8 @@ struct Processes : Cpu {
   static processes::Exchange& exchange(int process) {
     static const std::string job = "test-" + std::to_string(getpid());
     static const std::array<processes::Exchange*, count> all{
-        new processes::Exchange({job, 0, count}), new processes::Exchange({job, 1, count})};
+        new processes::Exchange({job, 0, count}, processes::RingLink::make),
+        new processes::Exchange({job, 1, count}, processes::RingLink::make)};
     return *all[static_cast<std::size_t>(process)];
   }
 
@@ -100,8 +104,9 @@ struct Processes : Cpu {
                         outcome->set_value();
                       }
                     }};
-      exchange(p % count).arrive({{0, 0, 0}, ticket},
-                                 {p, setting.ranks, "a test", std::move(task), nullptr});
+      exchange(p % count).arrive(
+          {{0, 0, 0}, ticket},
+          processes::spread({p, setting.ranks, "a test", std::move(task), nullptr}));
     }
     for (auto& outcome : outcomes) outcome.wait();
     for (auto& outcome : outcomes) outcome.get();
@@ -156,6 +161,69 @@ struct Cuda {
 };
 #endif
 
+#ifdef JAXMG_WITH_CUDA
+/// GPU ranks in two processes of a job, dealt in turn, on all GPUs that there are: each process has
+/// all of them. Both processes are this one, as for Processes.
+struct CudaProcesses : Cuda {
+  static constexpr const char* name = "CudaProcesses";
+  static constexpr int count = 2;
+
+  static processes::Exchange& exchange(int process) {
+    static const std::string job = "test-gpu-" + std::to_string(getpid());
+    static const auto link = cuda::DeviceLink::make(cuda_device_count());
+    static const std::array<processes::Exchange*, count> all{
+        new processes::Exchange({job, 0, count}, link),
+        new processes::Exchange({job, 1, count}, link)};
+    return *all[static_cast<std::size_t>(process)];
+  }
+
+  /// One rank, by a thread of its own, as a launch thread of XLA does it.
+  static std::exception_ptr run_one(int rank, const Setting& setting, std::int64_t ticket,
+                                    const RankProgram<Backend>& program) {
+    const int ordinal = rank % cuda_device_count();
+    JAXMG_CUDA(cudaSetDevice(ordinal));
+    cudaStream_t stream = nullptr;
+    JAXMG_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    std::exception_ptr failure;
+    {
+      cuda::Device device(ordinal, stream);
+      processes::Exchange& mine = exchange(rank % count);
+      std::promise<std::pair<std::shared_ptr<processes::Member>, std::function<void()>>> met;
+      processes::SpreadTask task;
+      task.place = static_cast<cuda::DeviceLink&>(mine.link()).open(ordinal);
+      task.start = [&met](const std::shared_ptr<processes::Member>& team,
+                          const std::function<void()>& ended) {
+        met.set_value({team, ended});
+      };
+      task.done = [&met](const std::exception_ptr& refused) { met.set_exception(refused); };
+      mine.arrive({{0, 0, 0}, ticket}, {rank, setting.ranks, "a test", std::move(task), nullptr});
+      const auto [team, ended] = met.get_future().get();
+      failure = run_rank(static_cast<cuda::DeviceTeamCall&>(*team), rank, device, program);
+      ended();
+    }
+    JAXMG_CUDA(cudaStreamSynchronize(stream));
+    JAXMG_CUDA(cudaStreamDestroy(stream));
+    return failure;
+  }
+
+  static void run(const Setting& setting, const RankProgram<Backend>& program) {
+    static std::int64_t ticket = 0;
+    ++ticket;
+    std::vector<std::future<std::exception_ptr>> outcomes;
+    for (int p = 0; p < setting.ranks; ++p) {
+      outcomes.push_back(std::async(std::launch::async, [&, p, number = ticket] {
+        return run_one(p, setting, number, program);
+      }));
+    }
+    std::exception_ptr first;
+    for (auto& outcome : outcomes) {
+      if (const std::exception_ptr failure = outcome.get(); failure && !first) first = failure;
+    }
+    if (first) std::rethrow_exception(first);
+  }
+};
+#endif
+
 /// A kind of device and a scalar type.
 template <class Kind_, class T>
 struct On {
@@ -180,15 +248,16 @@ using OnAllKindsAndProcesses = OnAllKinds;
 using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Cpu), JAXMG_ON_REALS(Cuda)>;
 using OnAllKindsAndProcesses =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes),
-                     JAXMG_ON_ALL_SCALARS(Cuda)>;
+                     JAXMG_ON_ALL_SCALARS(Cuda), JAXMG_ON_ALL_SCALARS(CudaProcesses)>;
 using Devices = ::testing::Types<Cpu, Cuda>;
-using Kinds = ::testing::Types<Cpu, Processes, Cuda>;
+using Kinds = ::testing::Types<Cpu, Processes, Cuda, CudaProcesses>;
 using OnAllKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Cuda)>;
 using OnSubstitutingKinds =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting), JAXMG_ON_ALL_SCALARS(Cuda)>;
 using OnAllPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
-                     JAXMG_ON_ALL_SCALARS(Processes), JAXMG_ON_ALL_SCALARS(Cuda)>;
+                     JAXMG_ON_ALL_SCALARS(Processes), JAXMG_ON_ALL_SCALARS(Cuda),
+                     JAXMG_ON_ALL_SCALARS(CudaProcesses)>;
 #else
 using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Cpu)>;
 using OnAllKindsAndProcesses =

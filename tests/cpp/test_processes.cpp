@@ -22,6 +22,7 @@
 
 #include "device/cpu/allocate.hpp"
 #include "team/processes/exchange.hpp"
+#include "team/processes/ring_link.hpp"
 
 namespace jaxmg {
 namespace {
@@ -49,7 +50,8 @@ Place place() {
 }
 
 Exchange& exchange() {
-  static auto* const made = new Exchange({place().job, place().process, place().processes});
+  static auto* const made =
+      new Exchange({place().job, place().process, place().processes}, processes::RingLink::make);
   return *made;
 }
 
@@ -64,7 +66,8 @@ std::vector<std::string> call(std::int64_t ticket, const RankProgram<Backend>& p
                     outcome->set_value(failure ? message_of(failure) : "");
                   }};
     const int rank = place().process * ranks_a_process + i;
-    exchange().arrive({{0, 0, 0}, ticket}, {rank, place().ranks(), what, std::move(task), nullptr});
+    exchange().arrive({{0, 0, 0}, ticket},
+                      processes::spread({rank, place().ranks(), what, std::move(task), nullptr}));
   }
   std::vector<std::string> messages;
   for (auto& outcome : outcomes) messages.push_back(outcome.get());

@@ -1,4 +1,7 @@
-"""Starts processes that make calls together: a job of jax.distributed on this machine."""
+"""Starts processes that make calls together: a job of jax.distributed on this machine.
+
+On CPU devices, or, with JAXMG_TEST_PLATFORM=cuda, on GPUs, of which each process takes its own.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+PLATFORM = os.environ.get("JAXMG_TEST_PLATFORM", "cpu")
+#: For a job; programs for GPUs take long to compile.
+SECONDS = {"cpu": 240, "cuda": 500}[PLATFORM]
 PROGRAM = Path(__file__).with_name("job_program.py")
 
 
@@ -19,13 +25,14 @@ def _free_port():
 
 
 class Job:
-    """`processes` of `devices` CPUs each, which run `case` of job_program.py."""
+    """`processes` of `devices` each, which run `case` of job_program.py."""
 
     def __init__(self, case, processes, devices, *arguments, timeout="60", **environment):
         known = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         known |= {
-            "JAX_PLATFORMS": "cpu",
+            "JAX_PLATFORMS": {"cpu": "cpu", "cuda": "cuda,cpu"}[PLATFORM],
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "JAXMG_TIMEOUT": timeout,
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
@@ -48,7 +55,7 @@ class Job:
         self._outputs[index].seek(0)
         return self._outputs[index].read()
 
-    def finish(self, seconds=240, expected=None):
+    def finish(self, seconds=SECONDS, expected=None):
         """Waits for all; fails unless they end in time with the `expected` codes, 0 if not given.
 
         The test fails as soon as one has: the others would wait for it.
@@ -78,7 +85,7 @@ class Job:
 
 
 def run_job(case, processes, devices, *arguments, **options):
-    seconds = options.pop("seconds", 240)
+    seconds = options.pop("seconds", SECONDS)
     expected = options.pop("expected", None)
     job = Job(case, processes, devices, *arguments, **options)
     job.finish(seconds, expected)

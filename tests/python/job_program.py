@@ -3,6 +3,7 @@ PORT ARGUMENTS."""
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import random_matrix, residual, spd
 
-DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
+ON_GPUS = os.environ["JAX_PLATFORMS"] != "cpu"
 TILE = 5
 
 
@@ -195,6 +196,14 @@ def cached(mesh, folder, expect_hit):
         assert bool(hits) == (expect_hit == "True"), hits
 
 
+def device_memory():
+    """MiB in use on all GPUs of the host."""
+    if not ON_GPUS:
+        return 0
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    return sum(map(int, subprocess.check_output(query, text=True, timeout=60).split()))
+
+
 def leak(mesh, calls):
     """Buffers change from call to call; descriptors and memory do not grow."""
     n = 6 * jax.device_count()
@@ -208,15 +217,17 @@ def leak(mesh, calls):
 
     def in_use():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-        return len(os.listdir("/proc/self/fd")), resident
+        return len(os.listdir("/proc/self/fd")), resident, device_memory()
 
     some(100)
-    descriptors, memory = in_use()
+    descriptors, memory, on_device = in_use()
     some(int(calls))
-    descriptors_then, memory_then = in_use()
+    descriptors_then, memory_then, on_device_then = in_use()
     print("descriptors", descriptors, descriptors_then, "grown by", memory_then - memory)
+    print("MiB on GPUs", on_device, on_device_then)
     assert descriptors_then <= descriptors
     assert memory_then - memory < 50e6 + 200 * int(calls)
+    assert on_device_then <= on_device
 
 
 def expect_failure(call, *parts):
@@ -243,9 +254,15 @@ def failures(mesh):
 
     works()
     last = jax.device_count() - 1
+    cause = "injected fault"
+    if ON_GPUS:
+        cause = "cudaErrorUnknown"
     if me == jax.process_count() - 1:
-        _library.library().jaxmg_inject_fault(last)
-    expect_failure(solve, f"rank {last} of {last + 1} failed", "injected fault")
+        if ON_GPUS:
+            _library.inject_cuda_fault(last, "error", 5)
+        else:
+            _library.library().jaxmg_inject_fault(last)
+    expect_failure(solve, f"rank {last} of {last + 1} failed", cause)
     works()
 
     # The last process comes too late: it fails as well, and then joins the others.
@@ -286,12 +303,54 @@ def killed(mesh):
     assert time.monotonic() - begin < 20
 
 
+def killed_while_ranks_wait(mesh, fault):
+    """The last process is killed on its way to a call ("late"), or in it, when it has enqueued
+    nothing ("stall"). On GPUs ranks wait for each other on the host."""
+    n = 512 * jax.device_count()
+    a, b = spd(n, np.float64), np.ones((n, 1))
+    spread = rows(a, mesh)
+    solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, 256, mesh, ROWS))
+    assert residual(a, host(solve(spread, b)), b) < 10
+    last = jax.device_count() - 1
+    if jax.process_index() == jax.process_count() - 1:
+        _library.inject_cuda_fault(last, fault, 60_000)
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        jax.block_until_ready(solve(spread, b))
+        raise AssertionError("not killed in time")
+    begin = time.monotonic()
+    expect_failure(lambda: solve(spread, b), f"of {last + 1}", "has ended")
+    assert time.monotonic() - begin < 15
+    expect_failure(lambda: solve(spread, b), "has ended")
+
+
+def killed_after_return(mesh):
+    """The last process is killed when a call has returned, its work being under way: the others'
+    results are NaN, and stderr says why."""
+    n = 512 * jax.device_count()
+    a, b = spd(n, np.float64), np.ones((n, 1))
+    spread, right = rows(a, mesh), rows(b, mesh, P())
+    solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, 256, mesh, ROWS))
+    assert residual(a, host(solve(spread, right)), b) < 10
+    if jax.process_index() == jax.process_count() - 1:
+        _library.set_cuda_chaos(1, 1_000_000)  # half a second an operation
+        threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        jax.block_until_ready(solve(spread, right))
+        raise AssertionError("not killed in time")
+    begin = time.monotonic()
+    x = solve(spread, right).addressable_shards[0].data
+    print("returned after", time.monotonic() - begin)
+    assert np.isnan(np.asarray(x)).all()
+    assert time.monotonic() - begin < 20
+
+
 def main():
     case, index, processes, devices, port, *arguments = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", int(processes), int(index))
+    first = int(index) * int(devices)
+    own = list(range(first, first + int(devices))) if ON_GPUS else None
+    jax.distributed.initialize(f"localhost:{port}", int(processes), int(index), own)
     mesh = jax.make_mesh((jax.device_count(),), ("x",))
     for name in case.split(","):
         begin = time.monotonic()
@@ -305,7 +364,8 @@ if __name__ == "__main__":
     import faulthandler
     import traceback
 
-    faulthandler.dump_traceback_later(1600 if sys.argv[1] == "leak" else 200, exit=True)
+    patience = 450 if ON_GPUS else 200  # programs for GPUs take long to compile
+    faulthandler.dump_traceback_later(1600 if sys.argv[1] == "leak" else patience, exit=True)
     import jaxmg
     from jaxmg import _library
     from jaxmg._cyclic import cyclic_order

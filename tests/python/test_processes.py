@@ -1,4 +1,8 @@
-"""Jobs of several processes on one machine; what they run is in job_program.py."""
+"""Jobs of several processes on one machine; what they run is in job_program.py.
+
+On GPUs each device is a GPU of its own, since NCCL, by which JAX moves arrays between processes,
+takes none twice: tests that need more are skipped.
+"""
 
 import os
 import signal
@@ -7,14 +11,21 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from devices import cpu_only, device_mesh
+from devices import DEVICES, PLATFORM, cpu_only, device_mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from job import Job, run_job
 
 import jaxmg
 
-pytestmark = [pytest.mark.processes, cpu_only]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout({"cpu": 300, "cuda": 600}[PLATFORM]),
+]
+gpu_only = pytest.mark.skipif(PLATFORM != "cuda", reason="about GPUs")
+
+#: Seconds that ranks wait for others where they wait in vain; on GPUs programs take long to load.
+PATIENCE = {"cpu": "4", "cuda": "30"}[PLATFORM]
 
 SIZES = [(2, 1), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)]
 
@@ -25,24 +36,50 @@ def left_behind():
     return sockets, [name for name in os.listdir("/dev/shm") if "jaxmg" in name]
 
 
+@pytest.fixture(autouse=True)
+def enough_devices(request):
+    """Skips a test that needs more GPUs than there are: two, where it does not say."""
+    given = getattr(request.node, "callspec", None)
+    parameters = given.params if given else {}
+    needed = parameters.get("processes", 2) * parameters.get("devices", 1)
+    if PLATFORM == "cuda" and needed > DEVICES:
+        pytest.skip(f"needs {needed} GPUs, there are {DEVICES}")
+
+
 @pytest.mark.parametrize(("processes", "devices"), SIZES)
 def test_all_routines(processes, devices):
     run_job("all_routines", processes, devices)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(2, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("processes", "devices"), [(2, 2), (4, 1)] if PLATFORM == "cpu" else [(2, 1), (2, 2)]
+)
 def test_arguments_and_transformations(processes, devices):
     run_job("small_and_padded,local_mesh,transformed", processes, devices)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_failures_are_told_to_all_and_the_next_call_works(devices):
-    run_job("failures", 2, devices, timeout="4")
+    run_job("failures", 2, devices, timeout=PATIENCE)
 
 
+@cpu_only
 def test_a_killed_process_is_named_and_leaves_nothing():
     run_job("killed", 2, 2, expected=[0, -signal.SIGKILL])
     assert left_behind() == ([], [])
+
+
+@gpu_only
+@pytest.mark.parametrize("fault", ["late", "stall"])
+def test_a_process_that_is_killed_while_others_wait_is_named(fault):
+    run_job("killed_while_ranks_wait", 2, 1, fault, expected=[0, -signal.SIGKILL])
+    assert left_behind() == ([], [])
+
+
+@gpu_only
+def test_results_that_a_killed_process_owed_are_nan():
+    first = run_job("killed_after_return", 2, 1, expected=[0, -signal.SIGKILL])[0]
+    assert "which had returned and was under way" in first, first
 
 
 def test_two_jobs_at_once():
@@ -61,6 +98,7 @@ def test_many_calls_leak_nothing():
     run_job("leak", 2, 1, 20_000, seconds=1500)
 
 
+@cpu_only
 def test_a_program_exported_by_one_process(tmp_path):
     pytest.importorskip("flatbuffers")
     mesh = device_mesh((2,))

@@ -8,19 +8,6 @@
 namespace jaxmg::cuda {
 namespace {
 
-/// Whether the context is lost: a call that cannot fail by itself fails too.
-bool device_is_lost() {
-  cudaGetLastError();
-  return cudaStreamQuery(cudaStreamLegacy) != cudaSuccess && cudaGetLastError() != cudaSuccess &&
-         cudaFree(nullptr) != cudaSuccess;
-}
-
-std::string advice() {
-  return device_is_lost() ? "; the device can no longer be used by this process, which must be "
-                            "restarted"
-                          : "";
-}
-
 struct Failing {
   std::string_view prefix;
   int count = 0;
@@ -36,6 +23,19 @@ thread_local Failing failing;
 
 }  // namespace
 
+/// Whether the context is lost: a call that cannot fail by itself fails too.
+bool device_is_lost() {
+  cudaGetLastError();
+  return cudaStreamQuery(cudaStreamLegacy) != cudaSuccess && cudaGetLastError() != cudaSuccess &&
+         cudaFree(nullptr) != cudaSuccess;
+}
+
+const char* advice_after_error() {
+  return device_is_lost() ? "; the device can no longer be used by this process, which must be "
+                            "restarted"
+                          : "";
+}
+
 FailingCall::FailingCall(const char* prefix, int count, cudaError_t status) {
   failing = {prefix, count, status};
 }
@@ -49,14 +49,14 @@ void check(cudaError_t status, const char* call) {
       std::string(call) + ": " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
   cudaGetLastError();
   if (status == cudaErrorMemoryAllocation) throw OutOfMemory(what);
-  throw DeviceError(what + advice());
+  throw DeviceError(what + advice_after_error());
 }
 
 void check(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   const std::string what = std::string(call) + ": " + cublasGetStatusName(status);
   if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(what);
-  throw DeviceError(what + advice());
+  throw DeviceError(what + advice_after_error());
 }
 
 void check(cusolverStatus_t status, const char* call) {
@@ -64,7 +64,7 @@ void check(cusolverStatus_t status, const char* call) {
   const std::string what =
       std::string(call) + ": cusolverStatus_t " + std::to_string(static_cast<int>(status));
   if (status == CUSOLVER_STATUS_ALLOC_FAILED) throw OutOfMemory(what);
-  throw DeviceError(what + advice());
+  throw DeviceError(what + advice_after_error());
 }
 
 }  // namespace jaxmg::cuda

@@ -13,6 +13,11 @@ void check(cudaError_t status, const char* call);
 void check(cublasStatus_t status, const char* call);
 void check(cusolverStatus_t status, const char* call);
 
+/// Whether this process can no longer use the current device.
+bool device_is_lost();
+/// What to add to an error's message: empty unless the device is lost.
+const char* advice_after_error();
+
 /// For tests, while it lives: the `count`-th CUDA call of this thread whose text begins with
 /// `prefix` is taken to have returned `status`.
 class FailingCall {

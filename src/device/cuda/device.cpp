@@ -113,6 +113,14 @@ Event Event::record(cudaStream_t stream) {
 
 void Event::make_wait(cudaStream_t stream) const {
   if (handle_) JAXMG_CUDA(cudaStreamWaitEvent(stream, handle_->event, 0));
+  if (words_ != nullptr) words_->make_wait(stream, word_, value_);
+}
+
+bool Event::has_happened() const {
+  if (!handle_) return true;
+  const bool not_yet = cudaEventQuery(handle_->event) == cudaErrorNotReady;
+  cudaGetLastError();
+  return !not_yet;
 }
 
 void Event::synchronize() const {

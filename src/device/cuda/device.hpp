@@ -1,6 +1,7 @@
 // One rank's part of a GPU: streams and library handles, leased for a call.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,21 +13,37 @@
 
 namespace jaxmg::cuda {
 
-/// A CUDA event without timing. Recorded once; recycled when nobody holds it.
+/// Numbers that only grow, which streams can wait for; see team/cuda/board.hpp.
+class Words {
+ public:
+  virtual ~Words() = default;
+  /// `stream` waits until word number `word` is at least `value`.
+  virtual void make_wait(cudaStream_t stream, int word, std::uint64_t value) const = 0;
+};
+
+/// A CUDA event without timing, recorded once and recycled when nobody holds it; or, of another
+/// process, that a word has reached a value.
 class Event {
  public:
   Event() = default;
   /// Takes an event of the current device.
   static Event record(cudaStream_t stream);
+  Event(const Words& words, int word, std::uint64_t value)
+      : words_(&words), word_(word), value_(value) {}
 
   /// `stream`, of any device, waits for it. A default event has already happened.
   void make_wait(cudaStream_t stream) const;
+  /// Neither is for another process's event; the second blocks the host.
+  bool has_happened() const;
   void synchronize() const;
 
  private:
   struct Recycled;
   explicit Event(std::shared_ptr<Recycled> handle) : handle_(std::move(handle)) {}
   std::shared_ptr<Recycled> handle_;
+  const Words* words_ = nullptr;
+  int word_ = 0;
+  std::uint64_t value_ = 0;
 };
 
 /// A stream with the handles that work on it, so that no workspace is shared between streams.

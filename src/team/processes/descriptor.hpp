@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace jaxmg::processes {
@@ -20,6 +21,9 @@ class Descriptor {
     }
     return *this;
   }
+
+  /// Another one for the same; empty if there can be none.
+  Descriptor copy() const { return Descriptor(::fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
 
   int get() const { return fd_; }
   bool empty() const { return fd_ < 0; }

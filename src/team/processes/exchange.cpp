@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <iostream>
 #include <system_error>
 #include <thread>
@@ -14,26 +13,11 @@
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::processes {
-namespace {
-
-/// Calls `move(byte of the matrix, byte of the packed columns, count)` for the packed columns'
-/// bytes offset .. offset + length.
-template <class Move>
-void each_run(const Message& columns, index_t offset, index_t length, Move move) {
-  for (index_t at = offset; at < offset + length;) {
-    const index_t column = at / columns.height, row = at % columns.height;
-    const index_t count = std::min(columns.height - row, offset + length - at);
-    move(column * columns.stride + row, at - offset, static_cast<std::size_t>(count));
-    at += count;
-  }
-}
-
-}  // namespace
-
-Exchange::Exchange(Identity identity)
+Exchange::Exchange(Identity identity, const MakeLink& make_link)
     : identity_(std::move(identity)),
       listening_(listen_as(socket_name(identity_.process))),
       waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      link_(make_link(identity_, *this)),
       peers_(static_cast<std::size_t>(identity_.processes)) {
   if (waker_.empty()) throw Error("eventfd: " + std::generic_category().message(errno));
   {
@@ -62,53 +46,40 @@ void Exchange::connect(int process) {
   Peer& peer = peers_[static_cast<std::size_t>(process)];
   Descriptor out = connect_to(socket_name(process));
   if (out.empty()) return;
-  auto [ring, descriptor] = SharedMemory::create(ring_bytes);
-  Message hello{Kind::hello};
-  hello.rank = identity_.process;
-  hello.length = static_cast<index_t>(ring_bytes);
-  if (send_message(out, hello, nullptr, 0, descriptor.get()) != Sent::yes) return;
+  for (auto& [message, descriptor] : link_->greet(process)) {
+    message.rank = identity_.process;
+    // A new connection takes some messages at once.
+    if (send_message(out, message, nullptr, 0, descriptor.get()) != Sent::yes) return;
+  }
   peer.out = std::move(out);
-  peer.out_ring = std::move(ring);
   tell_waiting(process);
 }
 
 /// With the lock.
-void Exchange::send(Peer& peer, const Message& message, const std::string& text) {
+void Exchange::send(Peer& peer, const Message& message, const std::string& text, int descriptor) {
   if (peer.out.empty()) return;
   const std::size_t bytes = std::min(text.size(), longest_text);
   if (peer.backlog.empty()) {
     // A peer that has gone is noticed by the thread.
-    if (send_message(peer.out, message, text.data(), bytes) != Sent::later) return;
+    if (send_message(peer.out, message, text.data(), bytes, descriptor) != Sent::later) return;
     wake();
   }
-  peer.backlog.push_back({message, text.substr(0, bytes)});
+  peer.backlog.push_back({message, text.substr(0, bytes), descriptor});
 }
 
-void Exchange::tell(int process, const Message& message, const std::string& text) {
+void Exchange::tell(int process, const Message& message, const std::string& text, int descriptor) {
   std::unique_lock lock(mutex_);
-  send(peers_[static_cast<std::size_t>(process)], message, text);
+  send(peers_[static_cast<std::size_t>(process)], message, text, descriptor);
+}
+
+void Exchange::tell_everybody(const Message& message, const std::string& text, int descriptor) {
+  std::unique_lock lock(mutex_);
+  tell_all(message, text, descriptor);
 }
 
 /// With the lock.
-void Exchange::tell_all(const Message& message, const std::string& text) {
-  for (Peer& peer : peers_) send(peer, message, text);
-}
-
-void Exchange::fetch(int process, const Message& request, const ByteColumns<std::byte>& mine,
-                     const cpu::Latch& done) {
-  {
-    std::unique_lock lock(mutex_);
-    Peer& peer = peers_[static_cast<std::size_t>(process)];
-    if (!peer.lost && !peer.out.empty()) {
-      Message numbered = request;
-      numbered.request = next_request_++;
-      fetches_.emplace(numbered.request,
-                       Fetch{process, numbered, mine, done, request.height * request.columns});
-      send(peer, numbered, {});
-      return;
-    }
-  }
-  done.open();
+void Exchange::tell_all(const Message& message, const std::string& text, int descriptor) {
+  for (Peer& peer : peers_) send(peer, message, text, descriptor);
 }
 
 /// With the lock.
@@ -119,17 +90,7 @@ void Exchange::lose(int process, Due& due) {
   peer.out.reset();
   peer.in.reset();
   peer.backlog.clear();
-  peer.answers.clear();
-  peer.out_ring = SharedMemory();
-  peer.in_ring = SharedMemory();
-  for (auto fetch = fetches_.begin(); fetch != fetches_.end();) {
-    if (fetch->second.process != process) {
-      ++fetch;
-      continue;
-    }
-    fetch->second.done.open();
-    fetch = fetches_.erase(fetch);
-  }
+  due.ended.push_back(process);
   lose_calls(process, due);
 }
 
@@ -145,6 +106,7 @@ void Exchange::run() {
     {
       std::unique_lock lock(mutex_);
       next = look_at_clocks(due);
+      if (const auto look = link_->next_look()) next = next ? std::min(*next, *look) : look;
       polled.push_back({waker_.get(), POLLIN, 0});
       polled.push_back({listening_.get(), POLLIN, 0});
       for (const Descriptor& stranger : strangers_) polled.push_back({stranger.get(), POLLIN, 0});
@@ -162,7 +124,7 @@ void Exchange::run() {
         out.push_back(process);
       }
     }
-    due.settle();
+    settle(due);
     due = {};
     if (::poll(polled.data(), polled.size(), wait_milliseconds(next, more)) < 0) continue;
 
@@ -193,18 +155,15 @@ void Exchange::run() {
       }
       while (!peer.backlog.empty()) {
         const Packet& packet = peer.backlog.front();
-        if (send_message(peer.out, packet.message, packet.text.data(), packet.text.size()) ==
-            Sent::later) {
+        if (send_message(peer.out, packet.message, packet.text.data(), packet.text.size(),
+                         packet.descriptor) == Sent::later) {
           break;
         }
         peer.backlog.pop_front();
       }
     }
-    due.settle();
-    more = false;
-    for (int process = 0; process < identity_.processes; ++process) {
-      more = answer_one_piece(process) || more;
-    }
+    settle(due);
+    more = link_->work() || is_alert();
   }
 }
 
@@ -225,15 +184,14 @@ void Exchange::welcome(Descriptor stranger) {
   }
   const Message& hello = incoming.message;
   if (received == Received::end || hello.kind != Kind::hello || hello.rank < 0 ||
-      hello.rank >= identity_.processes || hello.length != static_cast<index_t>(ring_bytes)) {
+      hello.rank >= identity_.processes) {
     return;
   }
   const int process = hello.rank;
   {
     std::unique_lock lock(mutex_);
     Peer& peer = peers_[static_cast<std::size_t>(process)];
-    if (peer.lost || !peer.in.empty()) return;
-    peer.in_ring = SharedMemory(incoming.passed, ring_bytes);
+    if (peer.lost || !peer.in.empty() || !link_->welcome(process, hello, incoming.passed)) return;
     peer.in = std::move(stranger);
     if (peer.out.empty()) connect(process);
   }
@@ -248,6 +206,7 @@ void Exchange::receive_all(int process) {
     const Received received = receive_message(from, incoming);
     if (received == Received::nothing) return;
     if (received == Received::message) {
+      last_message_ = Clock::now();
       handle(process, incoming);
       continue;
     }
@@ -256,13 +215,12 @@ void Exchange::receive_all(int process) {
       std::unique_lock lock(mutex_);
       lose(process, due);
     }
-    due.settle();
+    settle(due);
   }
 }
 
-void Exchange::handle(int process, const Incoming& incoming) {
+void Exchange::handle(int process, Incoming& incoming) {
   const Message& message = incoming.message;
-  Peer& peer = peers_[static_cast<std::size_t>(process)];
   switch (message.kind) {
     case Kind::arrive:
     case Kind::refuse: {
@@ -275,14 +233,14 @@ void Exchange::handle(int process, const Incoming& incoming) {
           handle_refusal(process, message, incoming.text, due);
         }
       }
-      due.settle();
+      settle(due);
       return;
     }
     case Kind::post:
     case Kind::happened:
     case Kind::poison:
     case Kind::met: {
-      std::shared_ptr<ProcessTeamCall> team;
+      std::shared_ptr<Member> team;
       {
         std::unique_lock lock(mutex_);
         const auto call = calls_.find(message.call);
@@ -292,86 +250,16 @@ void Exchange::handle(int process, const Incoming& incoming) {
       return;
     }
     case Kind::request:
-      peer.answers.push_back({message});
-      return;
     case Kind::chunk:
-      take_chunk(process, message, incoming.text);
-      return;
     case Kind::taken:
-      if (message.slot >= 0 && message.slot < ring_slots) {
-        peer.busy[static_cast<std::size_t>(message.slot)] = false;
-      }
+    case Kind::station:
+    case Kind::served:
+    case Kind::consumed:
+      link_->handle(process, incoming);
       return;
     case Kind::hello:
       return;
   }
-}
-
-/// The next piece of what a peer has asked for, if there is room in the ring for it.
-bool Exchange::answer_one_piece(int process) {
-  Peer& peer = peers_[static_cast<std::size_t>(process)];
-  if (peer.answers.empty()) return false;
-  Answer& answer = peer.answers.front();
-  const Message& request = answer.request;
-  const index_t total = request.height * request.columns;
-  Message chunk{Kind::chunk};
-  chunk.request = request.request;
-  chunk.offset = answer.done;
-  std::string bytes;
-  std::byte* packed = nullptr;
-  if (total <= static_cast<index_t>(longest_text)) {
-    chunk.length = total;
-    bytes.resize(static_cast<std::size_t>(total));
-    packed = reinterpret_cast<std::byte*>(bytes.data());
-  } else {
-    const auto slot = std::find(peer.busy.begin(), peer.busy.end(), false);
-    if (slot == peer.busy.end()) return false;
-    *slot = true;
-    chunk.slot = static_cast<std::int32_t>(slot - peer.busy.begin());
-    chunk.length = std::min(static_cast<index_t>(slot_bytes), total - answer.done);
-    packed = peer.out_ring.data() + static_cast<std::size_t>(chunk.slot) * slot_bytes;
-  }
-  const auto* const source = reinterpret_cast<const std::byte*>(request.address);
-  each_run(request, chunk.offset, chunk.length, [&](index_t from, index_t to, std::size_t count) {
-    std::memcpy(packed + to, source + from, count);
-  });
-  answer.done += chunk.length;
-  if (answer.done == total) peer.answers.pop_front();
-  tell(process, chunk, bytes);
-  return true;
-}
-
-void Exchange::take_chunk(int process, const Message& chunk, const std::string& bytes) {
-  Peer& peer = peers_[static_cast<std::size_t>(process)];
-  Fetch* fetch = nullptr;
-  {
-    std::unique_lock lock(mutex_);
-    if (const auto found = fetches_.find(chunk.request); found != fetches_.end()) {
-      fetch = &found->second;
-    }
-  }
-  const bool in_ring = chunk.slot >= 0 && chunk.slot < ring_slots;
-  if (fetch != nullptr) {
-    const std::byte* const packed =
-        in_ring ? peer.in_ring.data() + static_cast<std::size_t>(chunk.slot) * slot_bytes
-                : reinterpret_cast<const std::byte*>(bytes.data());
-    Message mine = fetch->request;
-    mine.stride = fetch->mine.stride;
-    std::byte* const target = fetch->mine.data;
-    each_run(mine, chunk.offset, chunk.length, [&](index_t to, index_t from, std::size_t count) {
-      std::memcpy(target + to, packed + from, count);
-    });
-    fetch->missing -= chunk.length;
-    if (fetch->missing == 0) {
-      fetch->done.open();
-      std::unique_lock lock(mutex_);
-      fetches_.erase(chunk.request);
-    }
-  }
-  if (!in_ring) return;
-  Message taken{Kind::taken};
-  taken.slot = chunk.slot;
-  tell(process, taken, {});
 }
 
 }  // namespace jaxmg::processes

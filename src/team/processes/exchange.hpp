@@ -2,9 +2,9 @@
 // find each other.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,56 +12,41 @@
 #include <string>
 #include <vector>
 
-#include "team/jobs.hpp"
-#include "team/processes/process_team.hpp"
-#include "team/processes/shared_memory.hpp"
-#include "team/processes/socket.hpp"
+#include "team/processes/link.hpp"
 #include "team/rendezvous.hpp"
 
 namespace jaxmg::processes {
-
-/// What a job and a process in it are called.
-struct Identity {
-  std::string job;  ///< equal in all processes of the job, and in no other job
-  int process;
-  int processes;
-};
 
 /// How a rank's calls are told apart from those of other calls in flight.
 struct Visit {
   CallKey site;                  ///< as in one process
   std::int64_t ticket;           ///< agreed on by the ranks of this call alone; 0: none
   bool is_announcement = false;  ///< one that only waits for the others
+  bool in_order = false;  ///< all processes come to their calls without a ticket in the same order
 };
 
-/// Each process has a socket to each other one, to tell it things, and a ring of shared memory
-/// beside it, through which it answers that process's requests for data: ring_slots pieces of
-/// slot_bytes at a time, 1 MiB for each ordered pair of processes. Sockets are local and have
-/// abstract names, memory has none: what is left of a process that is killed is the end of its
-/// sockets, by which the others know.
+/// Each process has a socket to each other one, to tell it things; how data is passed is the link's
+/// matter. Sockets are local and have abstract names, memory has none: what is left of a process
+/// that is killed is the end of its sockets, by which the others know.
 ///
-/// A thread of its own receives, copies pieces into and out of rings, and keeps the clocks of calls
-/// that wait for ranks. It never waits for anything but events of sockets; who has something to
-/// tell does not wait either: what a socket does not take at once is kept and sent later.
+/// A thread of its own receives, does what the link has to do, and keeps the clocks of calls that
+/// wait for ranks. It never waits for anything but events of sockets; who has something to tell
+/// does not wait either: what a socket does not take at once is kept and sent later.
 ///
 /// A process listens from its first call on, and connects to all that listen then. So each pair of
 /// processes is connected as soon as both have made a call; what is waiting is told again to a
 /// process that comes late. Never destroyed.
 class Exchange final : public Courier {
  public:
-  static constexpr int ring_slots = 4;
-  static constexpr std::size_t slot_bytes = std::size_t{1} << 18;
-  static constexpr std::size_t ring_bytes = ring_slots * slot_bytes;
-
   /// Throws Error if the operating system refuses.
-  explicit Exchange(Identity identity);
+  Exchange(Identity identity, const MakeLink& make_link);
 
   /// As jaxmg::arrive(), for a call whose ranks may be in several processes.
-  void arrive(const Visit& visit, Arrival<RankTask> arrival);
+  void arrive(const Visit& visit, Arrival<SpreadTask> arrival);
 
-  void tell(int process, const Message& message, const std::string& text) override;
-  void fetch(int process, const Message& request, const ByteColumns<std::byte>& mine,
-             const cpu::Latch& done) override;
+  void tell(int process, const Message& message, const std::string& text, int descriptor) override;
+  void tell_everybody(const Message& message, const std::string& text, int descriptor) override;
+  Link& link() { return *link_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -69,39 +54,22 @@ class Exchange final : public Courier {
   struct Packet {
     Message message;
     std::string text;
-  };
-  /// A request of a peer, and how much of it has been answered.
-  struct Answer {
-    Message request;
-    index_t done = 0;
+    int descriptor;
   };
   struct Peer {
     Descriptor out;
-    SharedMemory out_ring;
     std::deque<Packet> backlog;  // that `out` did not take
     Descriptor in;
     bool lost = false;
-    // Of the thread alone:
-    SharedMemory in_ring;
-    std::array<bool, ring_slots> busy{};
-    std::deque<Answer> answers;
-  };
-  /// A request of ours.
-  struct Fetch {
-    int process;
-    Message request;
-    ByteColumns<std::byte> mine;
-    cpu::Latch done;
-    index_t missing;
   };
   /// A call from its first rank's arrival on, until its ranks in this process are done, or, if it
   /// fails before it starts, until all ranks have come and been told.
   struct Call {
     std::string text;
     int size;
-    std::vector<int> processes;  // of the ranks that have come, else nobody
-    std::map<int, RankTask> tasks;
-    std::shared_ptr<ProcessTeamCall> team;
+    std::vector<RankPlace> ranks;  // that have come; the process of others is nobody
+    std::map<int, SpreadTask> tasks;
+    std::shared_ptr<Member> team;
     Clock::time_point begun;
     std::chrono::milliseconds timeout;
     std::exception_ptr failure;                             // what late ranks are told
@@ -110,7 +78,9 @@ class Exchange final : public Courier {
     bool warned = false;
     bool running = false;
 
-    bool is_here(int rank) const { return processes[static_cast<std::size_t>(rank)] != nobody; }
+    int process_of(int rank) const { return ranks[static_cast<std::size_t>(rank)].process; }
+    bool is_here(int rank) const { return process_of(rank) != nobody; }
+    bool is_in(int process) const;
     bool is_complete() const;
     std::string missing() const;
   };
@@ -130,20 +100,21 @@ class Exchange final : public Courier {
   };
   /// What is left to do once the lock is given back.
   struct Due {
-    std::vector<std::pair<std::vector<RankTask>, std::exception_ptr>> told;
-    std::vector<std::pair<std::shared_ptr<ProcessTeamCall>, std::vector<SeatedTask>>> started;
-    std::vector<std::pair<std::shared_ptr<ProcessTeamCall>, Refusal>> losses;  // of a process
-    void settle();
+    std::vector<std::pair<std::vector<SpreadTask>, std::exception_ptr>> told;
+    std::vector<std::function<void()>> started;
+    std::vector<std::pair<std::shared_ptr<Member>, Refusal>> losses;  // of a process
+    std::vector<int> ended;
   };
 
   // ---- Calls, with the lock (exchange_calls.cpp) ------------------------------------------------
-  CallName name_of(const Visit& visit, const Arrival<RankTask>& arrival);
+  void settle(Due& due);  // without it
+  CallName name_of(const Visit& visit, const Arrival<SpreadTask>& arrival);
   Call& call_of(const CallName& name, const std::string& text, int size);
   std::optional<Refusal> objection(const Call& call, int process, int rank, int size,
                                    const std::string& text) const;
   std::optional<Refusal> ambiguity(const CallName& name, const Visit& visit, int rank) const;
   std::optional<Refusal> loss(const Call& call) const;
-  void seat(const CallName& name, int process, int rank, Due& due);
+  void seat(const CallName& name, const RankPlace& place, int rank, Due& due);
   void start(const CallName& name, Call& call, Due& due);
   void fail(Call& call, const Refusal& refusal, Due& due);
   void fail_everywhere(const CallName& name, Call& call, const Refusal& refusal, Due& due);
@@ -158,36 +129,35 @@ class Exchange final : public Courier {
 
   // ---- Connections ------------------------------------------------------------------------------
   std::string socket_name(int process) const;
-  void send(Peer& peer, const Message& message, const std::string& text);
-  void tell_all(const Message& message, const std::string& text);
+  void send(Peer& peer, const Message& message, const std::string& text, int descriptor = -1);
+  void tell_all(const Message& message, const std::string& text, int descriptor = -1);
   void connect(int process);
   void lose(int process, Due& due);
 
   // ---- The thread -------------------------------------------------------------------------------
   void run();
+  bool is_alert() const { return Clock::now() < last_message_ + link_->alertness(); }
   int wait_milliseconds(const std::optional<Clock::time_point>& next, bool more) const;
   void receive_all(int process);
   void welcome(Descriptor stranger);
-  void handle(int process, const Incoming& incoming);
-  void take_chunk(int process, const Message& message, const std::string& bytes);
-  bool answer_one_piece(int process);
+  void handle(int process, Incoming& incoming);
   void wake();
 
   const Identity identity_;
   Descriptor listening_;
   Descriptor waker_;
+  std::unique_ptr<Link> link_;
+  Clock::time_point last_message_;     // of the thread
   std::vector<Descriptor> strangers_;  // connected, and have not said who they are
 
   std::mutex mutex_;
   std::vector<Peer> peers_;  // by process
-  std::map<std::uint64_t, Fetch> fetches_;
-  std::uint64_t next_request_ = 1;
   Calls calls_;
   std::map<CallKey, Site> sites_;
   std::map<std::int64_t, std::map<int, std::int64_t>> tickets_;  // visits by each rank
   std::deque<std::int64_t> ticket_order_;                        // the oldest first
-  std::map<std::uint64_t, std::int64_t> numbers_;  // of calls joined, by the hash of their text
-  std::map<int, std::vector<int>> last_seats_;     // the processes of the last call, by its size
+  std::map<std::uint64_t, std::int64_t> numbers_;     // of calls joined, by the hash of their text
+  std::map<int, std::vector<RankPlace>> last_seats_;  // of the last call, by its size
 };
 
 }  // namespace jaxmg::processes

@@ -22,31 +22,55 @@ constexpr std::size_t remembered_tickets = 1024;
 /// Failed calls are kept, for late ranks, only so many: their ranks may never come.
 constexpr std::size_t remembered_failures = 64;
 
+Message about(Kind kind, const CallName& name, int rank, int size) {
+  Message message{kind, rank, size};
+  message.call = name;
+  return message;
+}
+
+Message arrival_of(const CallName& name, int rank, int size, int place) {
+  Message message = about(Kind::arrive, name, rank, size);
+  message.place = place;
+  return message;
+}
+
+Message refusal_of(const CallName& name, int rank, int size) {
+  return about(Kind::refuse, name, rank, size);
+}
+
 std::string ended(int process) {
   return "its process, number " + std::to_string(process) + " of the job, has ended";
 }
 
 }  // namespace
 
-bool Exchange::Call::is_complete() const {
-  return std::find(processes.begin(), processes.end(), nobody) == processes.end();
+bool Exchange::Call::is_in(int process) const {
+  return std::any_of(ranks.begin(), ranks.end(),
+                     [process](const RankPlace& rank) { return rank.process == process; });
 }
+
+bool Exchange::Call::is_complete() const { return !is_in(nobody); }
 
 std::string Exchange::Call::missing() const {
-  std::string ranks;
+  std::string all;
   for (int r = 0; r < size; ++r) {
-    if (!is_here(r)) ranks += (ranks.empty() ? "" : ", ") + std::to_string(r);
+    if (!is_here(r)) all += (all.empty() ? "" : ", ") + std::to_string(r);
   }
-  return ranks;
+  return all;
 }
 
-void Exchange::Due::settle() {
-  for (auto& [tasks, failure] : told) tell_each(std::move(tasks), failure);
-  for (auto& [team, ranks] : started) start_ranks(std::move(team), std::move(ranks));
-  for (auto& [team, refusal] : losses) team->lose(refusal.rank, refusal.why);
+void Exchange::settle(Due& due) {
+  for (auto& [tasks, failure] : due.told) {
+    for (SpreadTask& task : tasks) {
+      std::thread([done = std::move(task.done), reason = failure] { done(reason); }).detach();
+    }
+  }
+  for (const auto& start : due.started) start();
+  for (auto& [team, refusal] : due.losses) team->lose(refusal.rank, refusal.why);
+  for (const int process : due.ended) link_->lose(process);
 }
 
-void Exchange::arrive(const Visit& visit, Arrival<RankTask> arrival) {
+void Exchange::arrive(const Visit& visit, Arrival<SpreadTask> arrival) {
   cpu::check_process();
   arrival.call.resize(std::min(arrival.call.size(), longest_text));
   Due due;
@@ -59,7 +83,8 @@ void Exchange::arrive(const Visit& visit, Arrival<RankTask> arrival) {
       call.timeout = detail::arrival_timeout();
     }
     call.is_announcement = visit.is_announcement;
-    tell_all({Kind::arrive, arrival.rank, arrival.size, -1, name}, arrival.call);
+    const RankPlace here{identity_.process, arrival.task.place};
+    tell_all(arrival_of(name, arrival.rank, arrival.size, here.place), arrival.call);
     auto refusal = objection(call, identity_.process, arrival.rank, arrival.size, arrival.call);
     if (arrival.failure) refusal = {arrival.rank, message_of(arrival.failure)};
     if (!refusal) refusal = ambiguity(name, visit, arrival.rank);
@@ -74,7 +99,7 @@ void Exchange::arrive(const Visit& visit, Arrival<RankTask> arrival) {
       } else if (refusal) {
         fail_everywhere(name, call, *refusal, due);
       }
-      seat(name, identity_.process, arrival.rank, due);
+      seat(name, here, arrival.rank, due);
     }
     if (const auto it = calls_.find(name);
         it != calls_.end() && !it->second.failure && !it->second.running) {
@@ -83,12 +108,12 @@ void Exchange::arrive(const Visit& visit, Arrival<RankTask> arrival) {
     forget_oldest_failed();
     wake();
   }
-  due.settle();
+  settle(due);
 }
 
 /// With a ticket: that, and how often this rank has come with it. Else a rank's k-th visit of a
 /// call site belongs to the site's k-th call, and a call gets the number of such calls before.
-CallName Exchange::name_of(const Visit& visit, const Arrival<RankTask>& arrival) {
+CallName Exchange::name_of(const Visit& visit, const Arrival<SpreadTask>& arrival) {
   if (visit.ticket != 0) {
     if (tickets_.count(visit.ticket) == 0) {
       ticket_order_.push_back(visit.ticket);
@@ -117,10 +142,8 @@ Exchange::Call& Exchange::call_of(const CallName& name, const std::string& text,
   if (is_new) {
     call.text = text;
     call.size = size;
-    call.processes.assign(static_cast<std::size_t>(size), nobody);
-    TeamOptions options;
-    options.reads_peers_directly = false;
-    call.team = std::make_shared<ProcessTeamCall>(*this, identity_.process, name, size, options);
+    call.ranks.assign(static_cast<std::size_t>(size), {nobody, 0});
+    call.team = link_->make_team(name, size);
   }
   return call;
 }
@@ -135,7 +158,7 @@ std::optional<Exchange::Refusal> Exchange::objection(const Call& call, int proce
                              what(call.text, call.size)};
   }
   if (call.is_here(rank)) {
-    const int other = call.processes[static_cast<std::size_t>(rank)];
+    const int other = call.process_of(rank);
     return Refusal{rank, "it came in process " + std::to_string(other) + " and in process " +
                              std::to_string(process)};
   }
@@ -146,7 +169,7 @@ std::optional<Exchange::Refusal> Exchange::objection(const Call& call, int proce
 /// other: another process may come to them in another order.
 std::optional<Exchange::Refusal> Exchange::ambiguity(const CallName& name, const Visit& visit,
                                                      int rank) const {
-  if (visit.ticket != 0 || visit.is_announcement) return std::nullopt;
+  if (visit.ticket != 0 || visit.is_announcement || visit.in_order) return std::nullopt;
   for (const auto& [other, call] : calls_) {
     if (other.hash == name.hash && other != name && call.visit &&
         call.visit->first.run == visit.site.run && !call.failure) {
@@ -165,9 +188,10 @@ std::optional<Exchange::Refusal> Exchange::loss(const Call& call) const {
   int alone = 0;
   for (const Peer& peer : peers_) alone += peer.lost ? 1 : 0;
   for (int rank = 0; rank < call.size; ++rank) {
-    const auto r = static_cast<std::size_t>(rank);
-    int process = call.processes[r];
-    if (process == nobody && last != last_seats_.end()) process = last->second[r];
+    int process = call.process_of(rank);
+    if (process == nobody && last != last_seats_.end()) {
+      process = last->second[static_cast<std::size_t>(rank)].process;
+    }
     if (process == nobody && alone == identity_.processes - 1 && alone > 0) {
       return Refusal{rank, "all other processes of the job have ended"};
     }
@@ -178,10 +202,10 @@ std::optional<Exchange::Refusal> Exchange::loss(const Call& call) const {
   return std::nullopt;
 }
 
-void Exchange::seat(const CallName& name, int process, int rank, Due& due) {
+void Exchange::seat(const CallName& name, const RankPlace& place, int rank, Due& due) {
   Call& call = calls_.at(name);
   if (rank >= call.size) return;
-  call.processes[static_cast<std::size_t>(rank)] = process;
+  call.ranks[static_cast<std::size_t>(rank)] = place;
   if (!call.is_complete()) return;
   if (call.failure) {
     forget(name);
@@ -191,30 +215,27 @@ void Exchange::seat(const CallName& name, int process, int rank, Due& due) {
 }
 
 void Exchange::start(const CallName& name, Call& call, Due& due) {
-  last_seats_[call.size] = call.processes;
+  last_seats_[call.size] = call.ranks;
   if (call.is_announcement) {
-    std::vector<RankTask> tasks;
+    std::vector<SpreadTask> tasks;
     for (auto& [rank, task] : call.tasks) tasks.push_back(std::move(task));
     due.told.push_back({std::move(tasks), nullptr});
   }
   if (call.is_announcement || call.tasks.empty()) return forget(name);
 
   call.running = true;
-  call.team->seat(call.processes);
+  call.team->seat(call.ranks);
   const auto left = std::make_shared<std::atomic<std::size_t>>(call.tasks.size());
-  std::vector<SeatedTask> ranks;
   for (auto& [rank, task] : call.tasks) {
-    task.done = [this, name, left, done = std::move(task.done)](const std::exception_ptr& failure) {
-      if (--*left == 0) {
+    due.started.emplace_back([this, name, left, team = call.team, start = std::move(task.start)] {
+      start(team, [this, name, left] {
+        if (--*left != 0) return;
         std::unique_lock lock(mutex_);
         forget(name);
-      }
-      done(failure);
-    };
-    ranks.push_back({rank, std::move(task)});
+      });
+    });
   }
   call.tasks.clear();
-  due.started.emplace_back(call.team, std::move(ranks));
 }
 
 void Exchange::fail(Call& call, const Refusal& refusal, Due& due) {
@@ -223,7 +244,7 @@ void Exchange::fail(Call& call, const Refusal& refusal, Due& due) {
                        ? std::make_exception_ptr(TimeOut(refusal.why))
                        : std::make_exception_ptr(TeamError(refusal.rank, call.size, refusal.why));
   }
-  std::vector<RankTask> tasks;
+  std::vector<SpreadTask> tasks;
   for (auto& [rank, task] : call.tasks) tasks.push_back(std::move(task));
   call.tasks.clear();
   due.told.push_back({std::move(tasks), call.failure});
@@ -231,7 +252,7 @@ void Exchange::fail(Call& call, const Refusal& refusal, Due& due) {
 
 void Exchange::fail_everywhere(const CallName& name, Call& call, const Refusal& refusal, Due& due) {
   fail(call, refusal, due);
-  tell_all({Kind::refuse, refusal.rank, call.size, -1, name}, refusal.why);
+  tell_all(refusal_of(name, refusal.rank, call.size), refusal.why);
 }
 
 void Exchange::forget(const CallName& name) {
@@ -261,12 +282,9 @@ void Exchange::forget_oldest_failed() {
 std::string Exchange::elsewhere() const {
   std::string all;
   for (const auto& [name, call] : calls_) {
-    const auto is_in = [&seats = call.processes](int process) {
-      return std::find(seats.begin(), seats.end(), process) != seats.end();
-    };
-    if (is_in(identity_.process)) continue;
+    if (call.is_in(identity_.process)) continue;
     for (int process = 0; process < identity_.processes; ++process) {
-      if (!is_in(process)) continue;
+      if (!call.is_in(process)) continue;
       all += "; process " + std::to_string(process) + (call.failure ? " has waited" : " waits") +
              " in " + call.text;
     }
@@ -311,11 +329,12 @@ void Exchange::tell_waiting(int process) {
   Peer& peer = peers_[static_cast<std::size_t>(process)];
   for (const auto& [name, call] : calls_) {
     for (int rank = 0; rank < call.size; ++rank) {
-      if (call.processes[static_cast<std::size_t>(rank)] != identity_.process) continue;
-      send(peer, {Kind::arrive, rank, call.size, -1, name}, call.text);
+      const RankPlace& place = call.ranks[static_cast<std::size_t>(rank)];
+      if (place.process != identity_.process) continue;
+      send(peer, arrival_of(name, rank, call.size, place.place), call.text);
     }
     if (!call.failure) continue;
-    send(peer, {Kind::refuse, -1, call.size, -1, name}, message_of(call.failure));
+    send(peer, refusal_of(name, -1, call.size), message_of(call.failure));
   }
 }
 
@@ -337,7 +356,7 @@ void Exchange::handle_arrival(int process, const Message& message, const std::st
   if (refusal && call.running) return;
   if (refusal && !call.failure) fail_everywhere(message.call, call, *refusal, due);
   if (call.begun == Clock::time_point()) call.begun = Clock::now();
-  seat(message.call, process, message.rank, due);
+  seat(message.call, {process, message.place}, message.rank, due);
   forget_oldest_failed();
 }
 

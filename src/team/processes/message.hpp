@@ -20,8 +20,8 @@ struct CallName {
 };
 
 enum class Kind : std::int32_t {
-  hello,     ///< first of all: which process this is; the ring's descriptor comes with it
-  arrive,    ///< `rank` of `size` has come; text: for what
+  hello,     ///< first of all: which process this is; a descriptor of the link's comes with it
+  arrive,    ///< `rank` of `size` has come, at `place`; text: for what
   refuse,    ///< the call fails, before it starts or on the sender's ranks; text: why
   post,      ///< `rank` lets its data at `address` be read, under `tag`, once that has happened
   happened,  ///< what `rank` has posted under `tag` may be read
@@ -29,7 +29,11 @@ enum class Kind : std::int32_t {
   met,       ///< `rank` has come to a meeting
   request,   ///< for the columns at `address`: `height` bytes, `columns` of them, `stride` apart
   chunk,  ///< bytes of a request from `offset` on, in `slot` of the ring, or, if that is -1, here
-  taken   ///< `slot` is free again
+  taken,  ///< `slot` is free again
+  // Of links between GPUs alone; see team/cuda/device_link.hpp.
+  station,  ///< memory of the device at `place`, whose descriptor comes with it
+  served,  ///< pieces up to `value` are under way, for the device at `place`; text: what has failed
+  consumed  ///< pieces up to `value` are on their way out, of the device at `place`
 };
 
 /// Of fixed size; a text, or a chunk's bytes, may follow.
@@ -38,6 +42,8 @@ struct Message {
   std::int32_t rank = 0;
   std::int32_t size = 0;
   std::int32_t slot = -1;
+  std::int32_t place = 0;   ///< one of the sender's devices
+  std::int32_t target = 0;  ///< one of the receiver's
   CallName call{};
   index_t tag = 0;
   std::uint64_t address = 0;
@@ -47,6 +53,9 @@ struct Message {
   index_t stride = 0;
   index_t offset = 0;
   index_t length = 0;
+  std::int32_t process = 0;  ///< whose `word` it is; see team/cuda/board.hpp
+  std::int32_t word = -1;
+  std::uint64_t value = 0;
 };
 static_assert(std::is_trivially_copyable_v<Message>);
 
