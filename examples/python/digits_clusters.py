@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_num_cpu_devices", 8)  # where there are no GPUs
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def main() -> None:
     weights = np.maximum(joined, joined.T)
 
     # Eight does not divide 899: the matrix comes whole, and is padded and spread by the call.
-    mesh = jax.make_mesh((8,), ("x",))
+    mesh = jax.make_mesh((jax.device_count(),), ("x",))
 
     @jax.jit
     def embed(weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_num_cpu_devices", 8)  # where there are no GPUs
 jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
@@ -54,8 +54,8 @@ def main() -> None:
     targets = np.where(labels[:, None] == np.arange(10), 1.0, -1.0)
 
     # Eight does not divide 899: the storage has 904 rows, and n= tells where the matrix ends.
-    mesh = jax.make_mesh((8,), ("x",))
-    padded = np.pad(images, ((0, -n % 8), (0, 0)))
+    mesh = jax.make_mesh((jax.device_count(),), ("x",))
+    padded = np.pad(images, ((0, -n % jax.device_count()), (0, 0)))
     rows = jax.device_put(padded, NamedSharding(mesh, P("x", None)))
     columns, y = (jax.device_put(x, NamedSharding(mesh, P(None, None))) for x in (padded, targets))
 

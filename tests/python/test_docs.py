@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from devices import DEVICES
 
 import jaxmg
 
@@ -63,6 +64,7 @@ def test_public_functions_are_documented(name):
         assert re.search(rf"^  (.*, )?`?{parameter}`?(, .*)?:", text, re.MULTILINE), parameter
 
 
+@pytest.mark.skipif(DEVICES < 2, reason="some need two devices")
 def test_examples_in_docstrings(tmp_path):
     code = """
         import doctest, sys

@@ -70,11 +70,11 @@ def test_two_threads(same_devices):
     orders = [range(half), range(half, 2 * half)]
     if same_devices:
         orders = [FIRST, FIRST[::-1]]
+    meshes = [device_mesh((len(order),), devices=order) for order in orders]
     failures = []
 
-    def work(order, seed):
+    def work(mesh, seed):
         try:
-            mesh = device_mesh((len(order),), devices=order)
             a, b = spd(N, np.float64, seed), random_matrix(N, 1, np.float64, seed)
             solve = jax.jit(lambda a, b: jaxmg.potrs(a, b, T, mesh, P("x", None)))
             sharded = by_rows(a, mesh), everywhere(b, mesh)
@@ -83,7 +83,7 @@ def test_two_threads(same_devices):
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(o, i)) for i, o in enumerate(orders)]
+    threads = [threading.Thread(target=work, args=(m, i)) for i, m in enumerate(meshes)]
     for thread in threads:
         thread.start()
     for thread in threads:
