@@ -27,6 +27,7 @@ file(
     ${jaxmg_cuda_dir}/kernels/*.hpp
     ${jaxmg_cuda_dir}/nvrtc/include/*
     ${PROJECT_SOURCE_DIR}/src/device/*.hpp
+    ${PROJECT_SOURCE_DIR}/src/distribution/tiled_rows.hpp
     ${PROJECT_SOURCE_DIR}/include/jaxmg/*.hpp
 )
 

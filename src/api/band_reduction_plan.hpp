@@ -30,6 +30,7 @@ BandReductionWork<T> carve_band_reduction(Arena& arena, const BlockCyclic& layou
   work.V = arena.take_matrix<T>(n_loc, 2 * K);
   work.Z = arena.take_matrix<T>(n, b);
   for (MatrixView<T>& part : work.parts) part = arena.take_matrix<T>(n_loc, b);
+  work.peers_part = arena.take_matrix<T>(n_loc, b);
   work.G = arena.take_matrix<T>(2 * K, b);
   work.small = arena.take_matrix<T>(b, 3 * b);
   work.qr = {arena.take_matrix<wide_t<T>>(n, b), arena.take_matrix<wide_t<T>>(b, 5 * b),
@@ -37,18 +38,18 @@ BandReductionWork<T> carve_band_reduction(Arena& arena, const BlockCyclic& layou
   return work;
 }
 
-/// Scratch of apply_band_reduction() for up to `columns` columns of V.
+/// Scratch of apply_band_reduction() for up to `rows` rows of U.
 template <Scalar T>
 BandBackTransformWork<T> carve_band_back_transform(Arena& arena, const BlockCyclic& layout,
-                                                   index_t block, index_t columns) {
+                                                   index_t block, index_t rows) {
   BandBackTransformWork<T> work;
   for (MatrixView<T>& slot : work.blocks) {
     slot = arena.take_matrix<T>(layout.order() + block, block);
   }
   work.gram = arena.take_matrix<T>(block, block);
   work.product = arena.take_matrix<T>(block, block);
-  work.YV = arena.take_matrix<T>(block, columns);
-  work.TYV = arena.take_matrix<T>(block, columns);
+  work.UY = arena.take_matrix<T>(rows, block);
+  work.UYT = arena.take_matrix<T>(rows, block);
   return work;
 }
 

@@ -8,15 +8,14 @@
 
 namespace jaxmg {
 
-/// What every rank of a call agrees on. The last four are for speed and memory alone.
+/// What every rank of a call agrees on. The last three are for speed and memory alone.
 struct BulgeChasingPlan {
   index_t order;
   index_t bandwidth;
   int ranks;
-  index_t chunk;    ///< sweeps in a chunk
-  index_t group;    ///< sweeps in a diamond; the bandwidth takes the fewest flops
-  index_t waves;    ///< whose diamonds are formed at a time
-  index_t columns;  ///< of V that are multiplied at a time
+  index_t chunk;  ///< sweeps in a chunk
+  index_t group;  ///< sweeps in a diamond; the bandwidth takes the fewest flops
+  index_t waves;  ///< whose diamonds are formed at a time
 
   BulgeSweeps sweeps() const { return {order, bandwidth, ranks, chunk}; }
   /// Of the first chunk, which has the most of everything.
@@ -57,7 +56,7 @@ BulgeChasingWork<T> carve_bulge_chasing(Arena& arena, const BulgeChasingPlan& pl
   return work;
 }
 
-/// For m columns of V.
+/// For m rows of U.
 template <Scalar T>
 BulgeBackTransformWork<T> carve_bulge_back_transform(Arena& arena, const BulgeChasingPlan& plan,
                                                      index_t m, bool reads_peers_directly) {
@@ -75,8 +74,6 @@ BulgeBackTransformWork<T> carve_bulge_back_transform(Arena& arena, const BulgeCh
     const index_t waves = std::min(plan.waves, widest.waves());
     slot = arena.take_matrix<T>(size, size * widest.groups() * waves);
   }
-  const index_t columns = std::min(plan.columns, m), ld = padded_ld<T>(plan.order);
-  work.other = {arena.take<T>(ld * columns), plan.order, columns, ld};
   return work;
 }
 

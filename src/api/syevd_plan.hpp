@@ -32,13 +32,11 @@ struct SyevdProblem {
   CholeskyProblem matrix() const {
     return {columns, order, ranks, tile, 0, in_place, false, false, engine};
   }
-  /// Chunks of some n / b sweeps, but so that there are a few for each rank; diamonds of b sweeps.
-  /// So many columns of V at a time that a wave's product takes longer than its launches, and that
-  /// their copy is a quarter of a shard where shards are large.
+  /// Chunks of some 16 b sweeps, but so that there are a few for each rank; diamonds of b sweeps.
   BulgeChasingPlan bulge_chasing() const {
     const index_t b = band.bandwidth;
     const index_t chunk = std::clamp<index_t>(order / (4 * ranks), 1, 16 * b);
-    return {order, b, ranks, chunk, b, 8, std::clamp<index_t>(columns / (4 * ranks), 512, 2048)};
+    return {order, b, ranks, chunk, b, 8};
   }
   /// Columns of the result on rank p that count.
   index_t columns_of_rank(int p) const {
@@ -61,7 +59,7 @@ SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype
 ///
 /// For the length of a call, with n_loc = n / P: the working copy of A, n n_loc elements (none in
 /// place); the band and the factors of its reflectors, (b + 1) n + b n_loc. With eigenvectors also
-/// n n_loc elements for V or V^H, whichever is not the result, and this rank's chunks of bulge
+/// n n_loc elements for Z, or for V^H where V is the result, and this rank's chunks of bulge
 /// reflectors, some n n_loc / 2. The scratch of the stages shares one storage: that of the
 /// reduction is 2 K (n + n_loc) + 3 b (n + n_loc) elements, that of divide and conquer 512 n real
 /// numbers and 20 n of 8 bytes. On one rank alone it is n^2.
@@ -74,7 +72,7 @@ struct SyevdWorkspace {
   MatrixView<T> matrix;  ///< working copy (not in place)
   BandForm<T> band;
   TridiagonalForm<T> tridiagonal;
-  T* other = nullptr;  ///< columns x n_loc elements: V, or, where that is the result, V^H
+  T* other = nullptr;  ///< columns x n_loc elements: of V^H, or, where that is the result, of Z
   std::int32_t* infos = nullptr;  ///< of divide and conquer, which peers read
 
   MatrixView<T> staging;

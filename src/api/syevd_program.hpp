@@ -20,8 +20,8 @@ template <Scalar T>
 struct SyevdOperands {
   MatrixView<T> A;  ///< this rank's block of M, columns x n_loc; read only unless in place
   real_t<T>* w;     ///< `order` eigenvalues, ascending, the same on all ranks
-  MatrixView<T> V;  ///< this rank's block of eigenvectors, zero beyond the order: columns x n_loc,
-                    ///< or, as rows, n_loc x columns, without gaps; empty for eigenvalues alone
+  MatrixView<T> V;  ///< this rank's block of eigenvectors, zero beyond the order, without gaps:
+                    ///< columns x n_loc, or, as rows, n_loc x columns; empty for eigenvalues alone
   std::int32_t* info;  ///< 0, or not where A is not finite or a stage does not converge
   void* workspace;
   StageListener listener = {};
@@ -64,36 +64,33 @@ MatrixView<T> scaled_matrix(Rank<B>& rank, const SyevdProblem& problem, MatrixVi
   return M;
 }
 
-/// V, columns x n_loc, := Q1 Q2 Z for the decomposition Z diag(w) Z^T of the tridiagonal matrix.
-/// `other` is as large as V.
+/// U := V^H, n_loc x columns, zero beyond the order, for V = Q1 Q2 Z and the decomposition
+/// Z diag(w) Z^T of the tridiagonal matrix. `other`: as many elements as U has.
 template <class B, Scalar T>
 void find_eigenvectors(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T> M,
-                       const SyevdOperands<T>& op, const SyevdWorkspace<T>& work, MatrixView<T> V,
+                       const SyevdOperands<T>& op, const SyevdWorkspace<T>& work, MatrixView<T> U,
                        T* other, Stages<B>& stages) {
   using R = real_t<T>;
   const index_t n = problem.order, m = problem.columns_of_rank(rank.index());
   const BulgeChasingPlan plan = problem.bulge_chasing();
   DivideAndConquerWork<R> merging = work.merging;
-  merging.Q = reinterpret_cast<R*>(other);
+  merging.Q = reinterpret_cast<R*>(U.data);
   merging.infos = work.infos;
-  MatrixView<R> Z;
-  if constexpr (is_complex_v<T>) {
-    Z = {merging.Q + V.rows * V.cols, n, V.cols, n};  // Q takes the first half
-  } else {
-    Z = V.row_range(0, n);
-  }
+  const MatrixView<R> Z(reinterpret_cast<R*>(other), n, U.rows, n);
   stages.begin("divide and conquer");
   divide_and_conquer<B, R>(rank, n, work.tridiagonal.d, work.tridiagonal.e, op.w, Z, op.info,
                            merging);
-  V = V.block(0, 0, n, m);
+  const MatrixView<T> eigenvectors = U.block(0, 0, m, n);
   stages.begin("bulge back-transform");
   bulge_back_transform<B, T, R>(rank, plan.sweeps(), plan.group, work.tridiagonal.reflectors,
-                                work.tridiagonal.phases, Z.column_range(0, m), V,
-                                work.from_tridiagonal);
+                                work.tridiagonal.phases, Z.column_range(0, m), eigenvectors,
+                                {other, m, n, U.ld}, work.from_tridiagonal);
   follow_panel(rank);
   stages.begin("band back-transform");
   apply_band_reduction<B, T>(rank, problem.layout(), M, work.band.factors, problem.band.bandwidth,
-                             V, work.from_band);
+                             eigenvectors, work.from_band);
+  B::template fill<T>(rank.panel(), T(0), U.row_range(m, U.rows));
+  B::template fill<T>(rank.panel(), T(0), U.block(0, n, m, U.cols - n));
 }
 
 /// w, and V where op.V wants it, on all ranks together.
@@ -118,15 +115,13 @@ void solve_in_two_stages(Rank<B>& rank, const SyevdProblem& problem, const Syevd
     stages.begin("bisection");
     eigenvalues_by_bisection<B, R>(rank, problem.order, work.tridiagonal.d, work.tridiagonal.e,
                                    op.w, op.info, work.own_eigenvalues);
-  } else if (problem.eigenvectors == Eigenvectors::columns) {
+  } else if (problem.eigenvectors == Eigenvectors::rows) {
     find_eigenvectors<B, T>(rank, problem, M, op, work, op.V, work.other, stages);
-    clear_padding<B, T>(rank, problem.matrix(), op.V);
   } else {
-    const MatrixView<T> V(work.other, op.V.cols, op.V.rows, op.V.cols);
-    find_eigenvectors<B, T>(rank, problem, M, op, work, V, op.V.data, stages);
+    const MatrixView<T> U(work.other, op.V.cols, op.V.rows, op.V.cols);
+    find_eigenvectors<B, T>(rank, problem, M, op, work, U, op.V.data, stages);
     stages.begin("transposition");
-    clear_padding<B, T>(rank, problem.matrix(), V);
-    B::template conj_transpose<T>(panel, V, op.V);
+    B::template conj_transpose<T>(panel, U, op.V);
   }
   B::template fill_nan_if<T>(panel, op.info, op.V);
   B::template scale_from_one(panel, work.all_largest, rank.size(),

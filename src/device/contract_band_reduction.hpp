@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/contract.hpp"
+#include "distribution/tiled_rows.hpp"
 
 namespace jaxmg {
 
@@ -27,11 +28,13 @@ inline constexpr std::int32_t is_zero = -1;
 ///                 least A.cols x 4 A.cols
 /// unit_lower      A := A with ones on its diagonal and zeros above it
 /// copy_band       band(i, j) := A(j + i, j), 0 where A has no such row; real for i = 0
+/// spread_rows     to(places(r), :) := from(r, :) for all rows r of `from`
+/// collect_rows    to(r, :) := from(places(r), :) for all rows r of `to`
 template <class B, class T>
 concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> && requires(
     typename B::Queue& queue, MatrixView<const T> a, MatrixView<T> c,
     MatrixView<const wide_t<T>> wide, MatrixView<wide_t<T>> wide_out, double tolerance,
-    std::int32_t* info) {
+    std::int32_t* info, const TiledRows& places) {
   B::mark_zero(queue, a, info);
   B::convert(queue, a, wide_out);
   B::convert(queue, wide, c);
@@ -42,6 +45,8 @@ concept BandReductionBackendFor = BackendFor<B, T> && BackendFor<B, wide_t<T>> &
   B::householder_qr(queue, wide_out, wide_out, wide_out);
   B::unit_lower(queue, c);
   B::copy_band(queue, a, c);
+  B::spread_rows(queue, a, places, c);
+  B::collect_rows(queue, a, places, c);
 };
 // clang-format on
 

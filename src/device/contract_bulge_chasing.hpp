@@ -26,13 +26,13 @@ inline constexpr index_t widest_chased_band = 64;
 /// extract_tridiagonal  d := the diagonal, real; e := |subdiagonal|; phases p, unless null, with
 ///                 p_0 = 1 and subdiagonal_k = p_{k+1} e_k conj(p_k), of modulus 1 to rounding
 ///                 however long the product
-/// scale_rows      V := diag(phases) Z; Z is real or of V's type, and may be V itself
+/// scaled_adjoint  U := (diag(phases) Z)^H; Z is real or of U's type
 /// form_diamonds   the diamonds of as many waves as `diamonds` has room for, from first_wave on,
 ///                 explicitly: block (t - first_wave) groups + G, height x height, := the product of
 ///                 the reflectors of group G at level(t, G); other blocks are left. Diamonds, and
 ///                 the columns of one, are independent
-/// apply_diamonds  `to` := diag(X_0, X_1, ..) `from` for the blocks X_i of `diamonds`, as a batch of
-///                 products. The last block may reach beyond V's rows: it is cut off there
+/// apply_diamonds  `to` := `from` diag(X_0, X_1, ..)^H for the blocks X_i of `diamonds`, as a batch
+///                 of products. The last block may reach beyond the columns: it is cut off there
 template <class B, class T>
 concept BulgeChasingBackendFor = BackendFor<B, T> && requires(
     typename B::Queue& queue, MatrixView<T> c, MatrixView<const T> a,
@@ -40,8 +40,8 @@ concept BulgeChasingBackendFor = BackendFor<B, T> && requires(
     const DiamondWaves& waves, index_t number, std::int32_t* progress) {
   B::chase(queue, c, number, number, c, progress);
   B::extract_tridiagonal(queue, a, d, e, out_phases);
-  B::scale_rows(queue, phases, real, c);
-  B::scale_rows(queue, phases, a, c);
+  B::scaled_adjoint(queue, phases, real, c);
+  B::scaled_adjoint(queue, phases, a, c);
   B::form_diamonds(queue, waves, a, number, c);
   B::apply_diamonds(queue, a, a, c);
 };

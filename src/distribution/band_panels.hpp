@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "distribution/block_cyclic.hpp"
+#include "distribution/tiled_rows.hpp"
 
 namespace jaxmg {
 
@@ -44,16 +45,29 @@ struct IndexRange {
   index_t begin, end;
 };
 
-/// Calls f(range, local_range) for each tile from `first_tile` on that `rank` owns and that has
-/// columns from `begin` on: where these columns are in the matrix, and among the rank's own.
-template <class F>
-void each_local_range(const BlockCyclic& layout, int rank, index_t first_tile, index_t begin,
-                      const F& f) {
-  for (index_t j = layout.first_owned(rank, first_tile); j < layout.tiles(); j += layout.ranks()) {
-    const index_t first = std::max(layout.offset(j), begin), end = layout.offset(j + 1);
-    const index_t shift = layout.local_offset(j) - layout.offset(j);
-    if (first < end) f(IndexRange{first, end}, IndexRange{first + shift, end + shift});
-  }
+/// Columns of a rank that come after a panel.
+struct TrailingColumns {
+  index_t local_begin, count;  ///< among the rank's own
+  index_t begin;               ///< where the first is in the matrix, if there is one
+  TiledRows places;            ///< of all of them, from there on
+};
+
+inline TrailingColumns trailing_columns(const BlockCyclic& layout, int rank,
+                                        const BandPanel& panel) {
+  const index_t done = local_end(layout, rank, panel);
+  const index_t count = layout.local_columns_before(rank, layout.tiles()) - done;
+  const bool is_owner = layout.owner(panel.tile) == rank;
+  const index_t tile = is_owner ? panel.tile : layout.first_owned(rank, panel.tile);
+  const index_t begin = is_owner ? panel.end() : layout.offset(tile);
+  // The rank's last tile may be narrower than others, and may begin anywhere.
+  const index_t last_tile = layout.first_owned(rank, layout.tiles()) - layout.ranks();
+  const bool has_others = last_tile > tile;
+  return {done,
+          count,
+          begin,
+          {layout.tile(), layout.tile() * layout.ranks(), begin - layout.offset(tile),
+           has_others ? layout.local_offset(last_tile) - done : 0,
+           has_others ? layout.offset(last_tile) - begin : 0}};
 }
 
 }  // namespace jaxmg

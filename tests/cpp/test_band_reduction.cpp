@@ -124,6 +124,30 @@ TEST(BandPanels, CoverWhatNeedsReducingWithinTiles) {
   }
 }
 
+TEST(BandPanels, TrailingColumnsAreWhatRanksHold) {
+  for (const int ranks : {1, 2, 3}) {
+    for (const index_t tile : {1, 3, 7}) {
+      for (const index_t order : {1, 8, 23, 24}) {
+        const BlockCyclic layout((order + ranks - 1) / ranks * ranks + ranks, ranks, tile, order);
+        for (const BandPanel& panel : jaxmg::band_panels(layout, 2)) {
+          std::vector<index_t> found(static_cast<std::size_t>(ranks), 0);
+          for (index_t j = panel.end(); j < order; ++j) {
+            const jaxmg::ColumnPlace place = layout.cyclic_place(j);
+            const auto its = jaxmg::trailing_columns(layout, place.rank, panel);
+            const index_t r = found[static_cast<std::size_t>(place.rank)]++;
+            EXPECT_EQ(its.local_begin + r, place.local);
+            EXPECT_EQ(its.begin + its.places(r), j);
+          }
+          for (int p = 0; p < ranks; ++p) {
+            EXPECT_EQ(jaxmg::trailing_columns(layout, p, panel).count,
+                      found[static_cast<std::size_t>(p)]);
+          }
+        }
+      }
+    }
+  }
+}
+
 // ---- Operations
 // -----------------------------------------------------------------------------------
 
@@ -236,6 +260,43 @@ TYPED_TEST(BandOperations, CopyBand) {
       for (index_t i = 1; i < 4; ++i) {
         EXPECT_EQ(result(i, j), i + j < rows ? host(i + j, j) : T(0));
       }
+    }
+  }
+}
+
+TYPED_TEST(BandOperations, RowsOfTilesAreSpreadAndCollected) {
+  using T = typename TypeParam::type;
+  using Kind = typename TypeParam::Kind;
+  using B = typename Kind::Backend;
+  for (const jaxmg::TiledRows& places : {jaxmg::TiledRows{3, 7, 0, 8, 0},
+                                         {3, 7, 2, 8, 0},
+                                         {3, 7, 3, 8, 0},
+                                         {1, 5, 0, 8, 0},
+                                         {3, 7, 1, 5, 19},
+                                         {4, 6, 0, 0, 0}}) {
+    for (const index_t rows : {0, 1, 4, 8}) {
+      const HostMatrix<T> host = random_matrix<T>(rows, 2, 1), others = random_matrix<T>(50, 2, 2);
+      Shared<Kind, T> from(host), to(others), back(rows, 2);
+      this->run([&](auto& queue) {
+        B::template spread_rows<T>(queue, from.view(), places, to.view());
+        B::template collect_rows<T>(queue, to.view(), places, back.view());
+      });
+      EXPECT_EQ(back.host().values(), host.values());
+      HostMatrix<T> expected = others;
+      // Rows one after the other, tile by tile.
+      index_t row = 0, left = places.tile - places.skipped;
+      for (index_t i = 0; i < rows; ++i, ++row, --left) {
+        if (i == places.regular) {
+          row = places.last;
+          left = rows;
+        }
+        if (left == 0) {
+          row += places.step - places.tile;
+          left = places.tile;
+        }
+        for (index_t j = 0; j < 2; ++j) expected(row, j) = host(i, j);
+      }
+      EXPECT_EQ(to.host().values(), expected.values());
     }
   }
 }
@@ -474,7 +535,7 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
 
   /// What a rank has.
   struct Storage {
-    typename Kind_::template Vector<Value> A, V;
+    typename Kind_::template Vector<Value> A, U;
     typename Kind_::template Vector<std::byte> form, work, back;
     jaxmg::BandForm<Value> result;
   };
@@ -488,7 +549,7 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
     Kind_::run({way.ranks, way.tile, true}, [&](jaxmg::Rank<B>& rank) {
       Storage& mine = ranks[static_cast<std::size_t>(rank.index())];
       const MatrixView<Value> M = distribute(A, layout, rank.index(), mine);
-      const MatrixView<Value> V = columns_of_identity(layout, rank.index(), mine);
+      const MatrixView<Value> U = rows_of_identity(layout, rank.index(), mine);
       mine.form = rubbish(bytes([&](jaxmg::Arena& arena) {
         jaxmg::carve_band_form<Value>(arena, layout, way.sizes.bandwidth);
       }));
@@ -496,21 +557,25 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
         jaxmg::carve_band_reduction<Value>(arena, layout, way.sizes);
       }));
       mine.back = rubbish(bytes([&](jaxmg::Arena& arena) {
-        jaxmg::carve_band_back_transform<Value>(arena, layout, way.sizes.block, V.cols);
+        jaxmg::carve_band_back_transform<Value>(arena, layout, way.sizes.block, U.rows);
       }));
       jaxmg::Arena form(mine.form.data()), work(mine.work.data()), back(mine.back.data());
       mine.result = jaxmg::carve_band_form<Value>(form, layout, way.sizes.bandwidth);
       const auto scratch = jaxmg::carve_band_reduction<Value>(work, layout, way.sizes);
       jaxmg::band_reduction<B, Value>(rank, layout, M, mine.result, scratch);
       const auto back_scratch =
-          jaxmg::carve_band_back_transform<Value>(back, layout, way.sizes.block, V.cols);
+          jaxmg::carve_band_back_transform<Value>(back, layout, way.sizes.block, U.rows);
       jaxmg::apply_band_reduction<B, Value>(rank, layout, M, mine.result.factors,
-                                            way.sizes.bandwidth, V, back_scratch);
+                                            way.sizes.bandwidth, U, back_scratch);
     });
     index_t column = 0;
     for (const Storage& rank : ranks) {
-      std::copy(rank.V.begin(), rank.V.end(), Q.view().data + n * column);
-      if (n > 0) column += static_cast<index_t>(rank.V.size()) / n;
+      const index_t rows = n > 0 ? static_cast<index_t>(rank.U.size()) / n : 0;
+      for (index_t i = 0; i < rows; ++i, ++column) {
+        for (index_t j = 0; j < n; ++j) {
+          Q(j, column) = conjugate(rank.U[static_cast<std::size_t>(i + rows * j)]);
+        }
+      }
       expect_same_band(ranks[0].result.band, rank.result.band);
     }
     EXPECT_EQ(column, n);
@@ -550,15 +615,15 @@ class BandReduction : public jaxmg::testing::KindTest<typename P::Kind> {
     return M;
   }
 
-  /// Neighbouring columns, some more the higher the rank; rank 0 of several has none if n < P^2.
-  static MatrixView<Value> columns_of_identity(const BlockCyclic& layout, int rank, Storage& mine) {
+  /// Neighbouring rows, some more the higher the rank; rank 0 of several has none if n < P^2.
+  static MatrixView<Value> rows_of_identity(const BlockCyclic& layout, int rank, Storage& mine) {
     const index_t n = layout.order(), P_ = layout.ranks();
     const auto first = [&](index_t p) { return n * p * p / (P_ * P_); };
     const index_t count = first(rank + 1) - first(rank);
-    mine.V.assign(static_cast<std::size_t>(n * count), Value(0));
-    const MatrixView<Value> V(mine.V.data(), n, count, n);
-    for (index_t j = 0; j < count; ++j) V(first(rank) + j, j) = Value(1);
-    return V;
+    mine.U.assign(static_cast<std::size_t>(n * count), Value(0));
+    const MatrixView<Value> U(mine.U.data(), count, n, count);
+    for (index_t j = 0; j < count; ++j) U(j, first(rank) + j) = Value(1);
+    return U;
   }
 
   static void expect_same_band(MatrixView<Value> expected, MatrixView<Value> band) {

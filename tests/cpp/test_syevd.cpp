@@ -198,7 +198,7 @@ TEST(SyevdStages, AreTold) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(stages_of(8, true),
             (Names{"distribution", "reduction to band form", "bulge chasing", "divide and conquer",
-                   "bulge back-transform", "band back-transform", "end"}));
+                   "bulge back-transform", "band back-transform", "transposition", "end"}));
   EXPECT_EQ(stages_of(8, false),
             (Names{"distribution", "reduction to band form", "bulge chasing", "bisection", "end"}));
   EXPECT_EQ(stages_of(0, true), (Names{"solution on one rank", "end"}));

@@ -268,7 +268,6 @@ def test_stages(short_turns):
         "divide and conquer",
         "bulge back-transform",
         "band back-transform",
-        "transposition",
     ]
     assert list(alone["stage_seconds"]) == ["solution on one rank"]
     for row in (in_two_stages, alone):

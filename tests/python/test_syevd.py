@@ -162,7 +162,7 @@ def test_donation(tile, mesh):
 def test_memory(dtype, mesh):
     """What is stated: V and 2.5 shards, or 1.5 where A is donated; 1 and 0 without vectors."""
     # Where the library works in two stages, and what it takes beside shards.
-    n, columns = (4096, 6 * 256) if PLATFORM == "cpu" else (16384, 5 * 1024)
+    n, columns = (4096, 6 * 256) if PLATFORM == "cpu" else (16384, 5 * 1024 + 512)
     shard = n * n // DEVICES * dtype.itemsize
     columns *= n * dtype.itemsize
     a = jax.ShapeDtypeStruct((n, n), dtype, sharding=NamedSharding(mesh, P("x", None)))
@@ -292,7 +292,6 @@ def test_stages_are_noted_while_asked_for(mesh, engine):
             "divide and conquer",
             "bulge back-transform",
             "band back-transform",
-            "transposition",
         ],
         "cusolvermg": ["distribution", "solution by the library", "collection"],
     }

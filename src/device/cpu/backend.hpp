@@ -101,6 +101,12 @@ struct Backend {
   static void unit_lower(Queue& queue, MatrixView<T> A);
   template <class T>
   static void copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band);
+  template <class T>
+  static void spread_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                          MatrixView<T> to);
+  template <class T>
+  static void collect_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                           MatrixView<T> to);
 
   // Bulge chasing: contract_bulge_chasing.hpp, bulge_chasing.cpp.
   template <class T>
@@ -110,7 +116,7 @@ struct Backend {
   static void extract_tridiagonal(Queue& queue, MatrixView<const T> band, real_t<T>* d,
                                   real_t<T>* e, T* phases);
   template <class T, class S>
-  static void scale_rows(Queue& queue, const T* phases, MatrixView<const S> Z, MatrixView<T> V);
+  static void scaled_adjoint(Queue& queue, const T* phases, MatrixView<const S> Z, MatrixView<T> U);
   template <class T>
   static void form_diamonds(Queue& queue, const DiamondWaves& waves, MatrixView<const T> reflectors,
                             index_t first_wave, MatrixView<T> diamonds);

@@ -156,11 +156,40 @@ void Backend::copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band)
   });
 }
 
+template <class T>
+void Backend::spread_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                          MatrixView<T> to) {
+  if (from.empty()) return;
+  queue.enqueue([=] {
+    declare_read(from);
+    declare_write(to.row_range(0, places(from.rows - 1) + 1));
+    for (index_t j = 0; j < from.cols; ++j) {
+      for (index_t i = 0; i < from.rows; ++i) to(places(i), j) = from(i, j);
+    }
+  });
+}
+
+template <class T>
+void Backend::collect_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                           MatrixView<T> to) {
+  if (to.empty()) return;
+  queue.enqueue([=] {
+    declare_read(from.row_range(0, places(to.rows - 1) + 1));
+    declare_write(to);
+    for (index_t j = 0; j < to.cols; ++j) {
+      for (index_t i = 0; i < to.rows; ++i) to(i, j) = from(places(i), j);
+    }
+  });
+}
+
 #define JAXMG_INSTANTIATE(T)                                                          \
   template void Backend::mark_zero(Queue&, MatrixView<const T>, std::int32_t*);       \
   template void Backend::convert(Queue&, MatrixView<const T>, MatrixView<wide_t<T>>); \
   template void Backend::unit_lower(Queue&, MatrixView<T>);                           \
-  template void Backend::copy_band(Queue&, MatrixView<const T>, MatrixView<T>);
+  template void Backend::copy_band(Queue&, MatrixView<const T>, MatrixView<T>);       \
+  template void Backend::spread_rows(Queue&, MatrixView<const T>, const TiledRows&,   \
+                                     MatrixView<T>);                                  \
+  template void Backend::collect_rows(Queue&, MatrixView<const T>, const TiledRows&, MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

@@ -262,14 +262,19 @@ void Backend::extract_tridiagonal(Queue& queue, MatrixView<const T> band, real_t
 }
 
 template <class T, class S>
-void Backend::scale_rows(Queue& queue, const T* phases, MatrixView<const S> Z, MatrixView<T> V) {
-  if (V.empty()) return;
+void Backend::scaled_adjoint(Queue& queue, const T* phases, MatrixView<const S> Z,
+                             MatrixView<T> U) {
+  if (U.empty()) return;
   queue.enqueue([=] {
-    declare_read(phases, V.rows);
+    declare_read(phases, U.cols);
     declare_read(Z);
-    declare_write(V);
-    for (index_t j = 0; j < V.cols; ++j) {
-      for (index_t i = 0; i < V.rows; ++i) V(i, j) = product(phases[i], T(Z(i, j)));
+    declare_write(U);
+    constexpr index_t block = 16;  // whole cache lines on both sides
+    for (index_t i1 = 0; i1 < U.rows; i1 += block) {
+      const index_t i2 = std::min(i1 + block, U.rows);
+      for (index_t j = 0; j < U.cols; ++j) {
+        for (index_t i = i1; i < i2; ++i) U(i, j) = conjugate(product(phases[j], T(Z(j, i))));
+      }
     }
   });
 }
@@ -298,10 +303,10 @@ template <class T>
 void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixView<const T> from,
                              MatrixView<T> to) {
   const index_t size = diamonds.rows;
-  for (index_t row = 0; row < std::min(diamonds.cols, to.rows); row += size) {
-    const index_t end = std::min(row + size, to.rows), rows = end - row;
-    gemm<T>(queue, Op::none, Op::none, T(1), diamonds.block(0, row, rows, rows),
-            from.row_range(row, end), T(0), to.row_range(row, end));
+  for (index_t first = 0; first < std::min(diamonds.cols, to.cols); first += size) {
+    const index_t end = std::min(first + size, to.cols), width = end - first;
+    gemm<T>(queue, Op::none, Op::conj_trans, T(1), from.column_range(first, end),
+            diamonds.block(0, first, width, width), T(0), to.column_range(first, end));
   }
 }
 
@@ -310,7 +315,7 @@ void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixV
                                std::int32_t*);                                                    \
   template void Backend::extract_tridiagonal(Queue&, MatrixView<const T>, real_t<T>*, real_t<T>*, \
                                              T*);                                                 \
-  template void Backend::scale_rows(Queue&, const T*, MatrixView<const T>, MatrixView<T>);        \
+  template void Backend::scaled_adjoint(Queue&, const T*, MatrixView<const T>, MatrixView<T>);    \
   template void Backend::form_diamonds(Queue&, const DiamondWaves&, MatrixView<const T>, index_t, \
                                        MatrixView<T>);                                            \
   template void Backend::apply_diamonds(Queue&, MatrixView<const T>, MatrixView<const T>,         \
@@ -319,9 +324,9 @@ JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
-template void Backend::scale_rows(Queue&, const std::complex<float>*, MatrixView<const float>,
-                                  MatrixView<std::complex<float>>);
-template void Backend::scale_rows(Queue&, const std::complex<double>*, MatrixView<const double>,
-                                  MatrixView<std::complex<double>>);
+template void Backend::scaled_adjoint(Queue&, const std::complex<float>*, MatrixView<const float>,
+                                      MatrixView<std::complex<float>>);
+template void Backend::scaled_adjoint(Queue&, const std::complex<double>*, MatrixView<const double>,
+                                      MatrixView<std::complex<double>>);
 
 }  // namespace jaxmg::cpu

@@ -89,11 +89,28 @@ void Backend::copy_band(Queue& queue, MatrixView<const T> A, MatrixView<T> band)
   if (!band.empty()) launch<Kernels, "copy_band", T>(grid_for(queue.stream(), band), A, band);
 }
 
+template <class T>
+void Backend::spread_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                          MatrixView<T> to) {
+  if (from.empty()) return;
+  launch<Kernels, "spread_rows", T>(grid_for(queue.stream(), from), from, places, to);
+}
+
+template <class T>
+void Backend::collect_rows(Queue& queue, MatrixView<const T> from, const TiledRows& places,
+                           MatrixView<T> to) {
+  if (to.empty()) return;
+  launch<Kernels, "collect_rows", T>(grid_for(queue.stream(), to), from, places, to);
+}
+
 #define JAXMG_INSTANTIATE(T)                                                          \
   template void Backend::mark_zero(Queue&, MatrixView<const T>, std::int32_t*);       \
   template void Backend::convert(Queue&, MatrixView<const T>, MatrixView<wide_t<T>>); \
   template void Backend::unit_lower(Queue&, MatrixView<T>);                           \
-  template void Backend::copy_band(Queue&, MatrixView<const T>, MatrixView<T>);
+  template void Backend::copy_band(Queue&, MatrixView<const T>, MatrixView<T>);       \
+  template void Backend::spread_rows(Queue&, MatrixView<const T>, const TiledRows&,   \
+                                     MatrixView<T>);                                  \
+  template void Backend::collect_rows(Queue&, MatrixView<const T>, const TiledRows&, MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)

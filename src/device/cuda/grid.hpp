@@ -22,6 +22,14 @@ Grid grid_for(cudaStream_t stream, MatrixView<T> view) {
   return {stream, at_most(ceil_div(view.rows * view.cols, threads), 4096), threads};
 }
 
+/// For kernels that transpose() to `dst`, by way of elements S.
+template <class S, class T>
+Grid grid_to_transpose(cudaStream_t stream, MatrixView<T> dst) {
+  const index_t tiles = ceil_div(dst.rows, transposed_tile) * ceil_div(dst.cols, transposed_tile);
+  return {stream, at_most(tiles, 8192), transposed_tile * transposed_rows,
+          sizeof(S) * transposed_tile * (transposed_tile + 1)};
+}
+
 /// Property `which` of this thread's GPU.
 inline int device_attribute(cudaDeviceAttr which) {
   int device = 0, value = 0;

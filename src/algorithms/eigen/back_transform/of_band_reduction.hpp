@@ -1,4 +1,4 @@
-// Back-transform of eigenvectors from band form: V := Q1 V.
+// Back-transform of eigenvectors from band form: V := Q1 V, as V^H.
 #pragma once
 
 #include "algorithms/eigen/band_reduction/reduce.hpp"
@@ -13,8 +13,8 @@ struct BandBackTransformWork {
   PanelStorage<T> blocks;  ///< (n + K) x K each: Y, and its factor below
   MatrixView<T> gram;      ///< K x K
   MatrixView<T> product;   ///< K x K
-  MatrixView<T> YV;        ///< K x m_loc
-  MatrixView<T> TYV;       ///< K x m_loc
+  MatrixView<T> UY;        ///< m_loc x K
+  MatrixView<T> UYT;       ///< m_loc x K
 };
 
 /// Neighbouring panels, [begin, end), that are applied as one block reflector.
@@ -39,13 +39,13 @@ template <BandReductionBackend B, Scalar T>
 class BandBackTransform {
  public:
   BandBackTransform(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A,
-                    MatrixView<T> factors, index_t bandwidth, MatrixView<T> V,
+                    MatrixView<T> factors, index_t bandwidth, MatrixView<T> U,
                     const BandBackTransformWork<T>& work)
       : rank_(rank),
         layout_(layout),
         A_(A),
         factors_(factors),
-        V_(V),
+        U_(U),
         work_(work),
         panels_(band_panels(layout, bandwidth)),
         ring_(work.blocks),
@@ -135,46 +135,46 @@ class BandBackTransform {
     }
   }
 
-  /// V -= Y T (Y^H V)
+  /// U -= (U Y) T^H Y^H
   void apply(MatrixView<T> Y, MatrixView<T> factor) {
     auto& queue = rank_.bulk();
-    const MatrixView<T> V = V_.row_range(V_.rows - Y.rows, V_.rows);
-    const MatrixView<T> YV = work_.YV.block(0, 0, Y.cols, V.cols);
-    const MatrixView<T> TYV = work_.TYV.block(0, 0, Y.cols, V.cols);
-    B::template gemm<T>(queue, Op::conj_trans, Op::none, T(1), Y, V, T(0), YV);
-    B::template gemm<T>(queue, Op::none, Op::none, T(1), factor, YV, T(0), TYV);
-    B::template gemm<T>(queue, Op::none, Op::none, T(-1), Y, TYV, T(1), V);
+    const MatrixView<T> U = U_.column_range(U_.cols - Y.rows, U_.cols);
+    const MatrixView<T> UY = work_.UY.block(0, 0, U.rows, Y.cols);
+    const MatrixView<T> UYT = work_.UYT.block(0, 0, U.rows, Y.cols);
+    B::template gemm<T>(queue, Op::none, Op::none, T(1), U, Y, T(0), UY);
+    B::template gemm<T>(queue, Op::none, Op::conj_trans, T(1), UY, factor, T(0), UYT);
+    B::template gemm<T>(queue, Op::none, Op::conj_trans, T(-1), UYT, Y, T(1), U);
   }
 
   Rank<B>& rank_;
   const BlockCyclic& layout_;
   MatrixView<T> A_;
   MatrixView<T> factors_;
-  MatrixView<T> V_;
+  MatrixView<T> U_;
   const BandBackTransformWork<T>& work_;
   std::vector<BandPanel> panels_;
   PanelRing<B, T> ring_;
   index_t tag_;
 };
 
-/// V := Q1 V with Q1 of band_reduction(), LAPACK's unmtr of this stage.
+/// U := U Q1^H with Q1 of band_reduction(): V := Q1 V, LAPACK's unmtr of this stage, for U = V^H.
 ///
 /// `A` (its ld the same on all ranks) and `factors` as band_reduction() left them, with this
-/// bandwidth; V, n x m_loc, are any columns, each rank its own, and no rank needs to have any. The
+/// bandwidth; U, m_loc x n, are any rows, each rank its own, and no rank needs to have any. The
 /// panels' reflectors are merged to blocks of up to `work.gram.cols` = K >= bandwidth columns:
 ///
-///     V -= Y T (Y^H V)    2 n^2 m_loc flops: products of inner size n and K, compute
+///     U -= (U Y) T^H Y^H    2 n^2 m_loc flops: products of inner size n and K, compute
 ///     T12 = -T1 (Y1^H Y2) T2    n^2 K / 2 flops and less on every rank, beside the former
 ///     messages            sizeof(T) n^2 / 2 bytes received by every rank, beside the former
 ///
-/// (flops times 4 for complex). `A`, `factors` and V must be ready for panel() and V for bulk();
-/// afterwards V is ready for panel() and bulk(). Peers read A and `factors` until they have met
+/// (flops times 4 for complex). `A`, `factors` and U must be ready for panel() and U for bulk();
+/// afterwards U is ready for panel() and bulk(). Peers read A and `factors` until they have met
 /// this rank again.
 template <BandReductionBackend B, Scalar T>
 void apply_band_reduction(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> A,
-                          MatrixView<T> factors, index_t bandwidth, MatrixView<T> V,
+                          MatrixView<T> factors, index_t bandwidth, MatrixView<T> U,
                           const BandBackTransformWork<T>& work) {
-  BandBackTransform<B, T>(rank, layout, A, factors, bandwidth, V, work).run();
+  BandBackTransform<B, T>(rank, layout, A, factors, bandwidth, U, work).run();
 }
 
 }  // namespace jaxmg

@@ -10,7 +10,7 @@
 namespace jaxmg {
 
 /// Scratch of band_reduction(), all of it in this rank's memory. With bandwidth b and K columns of
-/// reflectors in an update: 2 K (n + n_loc) + b (n + 2 n_loc) + 2 K b + 3 b^2 elements, and
+/// reflectors in an update: 2 K (n + n_loc) + b (n + 3 n_loc) + 2 K b + 3 b^2 elements, and
 /// b n + 5 b^2 of wide_t<T>.
 template <Scalar T>
 struct BandReductionWork {
@@ -18,6 +18,7 @@ struct BandReductionWork {
   MatrixView<T> V;                     ///< n_loc x 2K
   MatrixView<T> Z;                     ///< n x b
   std::array<MatrixView<T>, 2> parts;  ///< n_loc x b each: the rows of Z that this rank works out
+  MatrixView<T> peers_part;            ///< n_loc x b: those of a peer
   MatrixView<T> G;                     ///< 2K x b
   MatrixView<T> small;                 ///< b x 3b
   PanelQrWork<T> qr;
@@ -203,12 +204,17 @@ class BandReductionSteps {
     const MatrixView<T> storage = work_.parts[k % 2];
     rank_.post(tag(k) + 2, storage.data, queue);
     for (int p = 0; p < rank_.size(); ++p) {
+      const TrailingColumns its = trailing_columns(layout_, p, panel);
       const T* const theirs = rank_.template take<T>(p, tag(k) + 2, queue);
-      each_local_range(layout_, p, panel.tile, panel.end(), [&](IndexRange rows, IndexRange local) {
-        rank_.template read<T>(
-            p, queue, {theirs + local.begin, local.end - local.begin, panel.width, storage.ld},
-            slot(work_.Z, 0, panel.width, rows));
-      });
+      MatrixView<const T> Z_of_p(theirs + its.local_begin, its.count, panel.width, storage.ld);
+      if (p != rank_.index() && !rank_.reads_peers_directly()) {
+        const MatrixView<T> pulled = work_.peers_part.block(0, 0, its.count, panel.width);
+        rank_.template read<T>(p, queue, Z_of_p, pulled);
+        Z_of_p = pulled;
+      }
+      if (its.count == 0) continue;
+      B::template spread_rows<T>(queue, Z_of_p, its.places,
+                                 slot(work_.Z, 0, panel.width, {its.begin, order()}));
     }
   }
 
@@ -231,13 +237,15 @@ class BandReductionSteps {
     product(Op::conj_trans, T(real_t<T>(-0.5)), factor, YZT, T(0), S);
     product(Op::none, T(1), Z, factor, T(0), W);
     product(Op::none, T(1), Y, S, T(1), W.row_range(gap, W.rows));
-    each_local_range(layout_, rank_.index(), panel.tile, panel.end(),
-                     [&](IndexRange rows, IndexRange local) {
-                       B::template copy<T>(queue, slot(work_.U, pending_ + w, w, rows),
-                                           slot(work_.V, pending_, w, local));
-                       B::template copy<T>(queue, slot(work_.U, pending_, w, rows),
-                                           slot(work_.V, pending_ + w, w, local));
-                     });
+    const TrailingColumns own = trailing_columns(layout_, rank_.index(), panel);
+    const auto collect = [&](index_t from, index_t to) {
+      if (own.count == 0) return;
+      B::template collect_rows<T>(
+          queue, slot(work_.U, from, w, {own.begin, order()}), own.places,
+          slot(work_.V, to, w, {own.local_begin, own.local_begin + own.count}));
+    };
+    collect(pending_ + w, pending_);
+    collect(pending_, pending_ + w);
     pending_ += 2 * w;
   }
 

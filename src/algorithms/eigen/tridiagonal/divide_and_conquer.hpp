@@ -172,6 +172,7 @@ class DivideAndConquer {
     B::template copy<R>(queue_, rows_.packed, rows_.Q);
     rank_.post(q_tag, rows_.Q.data, queue_);
     pull_columns(q_tag);
+    rank_.barrier(queue_);  // nobody reads a peer's Q any more
   }
 
   void sort(const TridiagonalBlocks& blocks, R* w) {
@@ -226,7 +227,8 @@ class DivideAndConquer {
 /// its storage n rows and n_loc columns, n_loc the same on all ranks and P n_loc >= n: it becomes
 /// columns p n_loc up to (p + 1) n_loc of the eigenvectors; columns from n on, and what its storage
 /// has from its first element to its last that is no column, are scratch. *info becomes 0, or not
-/// where T is not finite or an iteration has failed: then all of w and V is NaN, on all ranks.
+/// where T is not finite or an iteration has failed: then all of w and V is NaN, on all ranks. No
+/// peer reads `work` any more then.
 /// `leaf` is the order below which the tree does not go on, widest_leaf at most. All is enqueued on
 /// rank.panel(), on which the host waits once a level, log2(n / leaf) times in all, and twice more.
 template <Backend B, class R>

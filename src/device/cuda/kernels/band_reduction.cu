@@ -6,6 +6,7 @@
 #include "device/cuda/kernels/builtins.cuh"
 #include "device/cuda/kernels/reflection.cuh"
 #include "device/cuda/kernels/warp.cuh"
+#include "distribution/tiled_rows.hpp"
 
 namespace jaxmg::cuda {
 
@@ -35,6 +36,16 @@ __global__ void copy_band(MatrixView<const D> A, MatrixView<D> band) {
     const D a = j + i < A.rows ? A(j + i, j) : D(0);
     band(i, j) = i == 0 ? D(real_part(a)) : a;
   });
+}
+
+template <class D>
+__global__ void spread_rows(MatrixView<const D> from, TiledRows places, MatrixView<D> to) {
+  for_each(from, [&](index_t i, index_t j) { to(places(i), j) = from(i, j); });
+}
+
+template <class D>
+__global__ void collect_rows(MatrixView<const D> from, TiledRows places, MatrixView<D> to) {
+  for_each(to, [&](index_t i, index_t j) { to(i, j) = from(places(i), j); });
 }
 
 /// By one block.
@@ -295,10 +306,12 @@ __global__ void householder_factor(MatrixView<const W> G, Reflections<W> reflect
   }
 }
 
-#define JAXMG_INSTANTIATE(T)                                              \
-  template __global__ void mark_zero(MatrixView<const T>, int*);          \
-  template __global__ void unit_lower(MatrixView<T>);                     \
-  template __global__ void copy_band(MatrixView<const T>, MatrixView<T>); \
+#define JAXMG_INSTANTIATE(T)                                                            \
+  template __global__ void mark_zero(MatrixView<const T>, int*);                        \
+  template __global__ void unit_lower(MatrixView<T>);                                   \
+  template __global__ void copy_band(MatrixView<const T>, MatrixView<T>);               \
+  template __global__ void spread_rows(MatrixView<const T>, TiledRows, MatrixView<T>);  \
+  template __global__ void collect_rows(MatrixView<const T>, TiledRows, MatrixView<T>); \
   template __global__ void convert(MatrixView<const T>, MatrixView<wide_t<T>>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)

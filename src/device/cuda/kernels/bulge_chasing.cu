@@ -6,6 +6,7 @@
 // form_diamonds is bound by the sums over a warp, 5 exchanges for each 2 b products.
 #include "device/cuda/kernels/builtins.cuh"
 #include "device/cuda/kernels/reflection.cuh"
+#include "device/cuda/kernels/transpose.cuh"
 #include "device/cuda/kernels/warp.cuh"
 
 namespace jaxmg::cuda {
@@ -330,14 +331,14 @@ template <class D>
 __global__ void extract_tridiagonal(MatrixView<const D> band, real_t<D>* d, real_t<D>* e,
                                     D* phases) {
   const index_t n = band.cols;
-  const int threads = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x);
-  for (index_t i = me; i < n; i += threads) {
+  const int count = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x);
+  for (index_t i = me; i < n; i += count) {
     d[i] = real_part(band(0, i));
     if (i + 1 < n) e[i] = modulus_of(band(1, i));
   }
   if (phases == nullptr) return;
   D* const products = shared_memory<D>();
-  const index_t length = (n + threads - 1) / threads;
+  const index_t length = (n + count - 1) / count;
   const index_t begin = std::min(me * length, n), end = std::min(begin + length, n);
   D product = D(1);
   for (index_t i = begin; i < end && i + 1 < n; ++i) {
@@ -345,7 +346,7 @@ __global__ void extract_tridiagonal(MatrixView<const D> band, real_t<D>* d, real
   }
   products[me] = product;
   __syncthreads();
-  for (int distance = 1; distance < threads; distance *= 2) {
+  for (int distance = 1; distance < count; distance *= 2) {
     const D mine = products[me], before = me >= distance ? products[me - distance] : D(0);
     __syncthreads();
     if (me >= distance) products[me] = normalised(product_of(before, mine));
@@ -359,8 +360,8 @@ __global__ void extract_tridiagonal(MatrixView<const D> band, real_t<D>* d, real
 }
 
 template <class T, class S>
-__global__ void scale_rows(const T* phases, MatrixView<const S> Z, MatrixView<T> V) {
-  for_each(V, [&](index_t i, index_t j) { V(i, j) = product_of(phases[i], T(Z(i, j))); });
+__global__ void scaled_adjoint(const T* phases, MatrixView<const S> Z, MatrixView<T> U) {
+  transpose(Z, U, [=](S z, index_t row) { return conjugate(product_of(phases[row], T(z))); });
 }
 
 // ---- Diamonds -----------------------------------------------------------------------------------
@@ -434,14 +435,14 @@ __global__ void form_diamonds(Diamonds waves, MatrixView<const D> reflectors, in
   JAXMG_INSTANTIATE_DIAMONDS(T, 4)                                                               \
   JAXMG_INSTANTIATE_DIAMONDS(T, 8)                                                               \
   template __global__ void extract_tridiagonal(MatrixView<const T>, real_t<T>*, real_t<T>*, T*); \
-  template __global__ void scale_rows(const T*, MatrixView<const T>, MatrixView<T>);
+  template __global__ void scaled_adjoint(const T*, MatrixView<const T>, MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
 JAXMG_INSTANTIATE(std::complex<double>)
-template __global__ void scale_rows(const std::complex<float>*, MatrixView<const float>,
-                                    MatrixView<std::complex<float>>);
-template __global__ void scale_rows(const std::complex<double>*, MatrixView<const double>,
-                                    MatrixView<std::complex<double>>);
+template __global__ void scaled_adjoint(const std::complex<float>*, MatrixView<const float>,
+                                        MatrixView<std::complex<float>>);
+template __global__ void scaled_adjoint(const std::complex<double>*, MatrixView<const double>,
+                                        MatrixView<std::complex<double>>);
 
 }  // namespace jaxmg::cuda

@@ -43,11 +43,7 @@ void launch_conjugate(cudaStream_t stream, MatrixView<T> view) {
 template <class T>
 void launch_conj_transpose(cudaStream_t stream, MatrixView<const T> src, MatrixView<T> dst) {
   if (dst.empty()) return;
-  const index_t tiles = ((dst.rows + transposed_tile - 1) / transposed_tile) *
-                        ((dst.cols + transposed_tile - 1) / transposed_tile);
-  const Grid grid{stream, static_cast<unsigned>(tiles < 8192 ? tiles : 8192),
-                  dim3(transposed_tile, transposed_rows)};
-  launch<kernels::elements, "conj_transpose", T>(grid, src, dst);
+  launch<kernels::elements, "conj_transpose", T>(grid_to_transpose<T>(stream, dst), src, dst);
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "device/cuda/kernels/device.cuh"
-#include "device/cuda/kernels/sizes.hpp"
+#include "device/cuda/kernels/transpose.cuh"
 
 namespace jaxmg::cuda {
 
@@ -48,26 +48,9 @@ __global__ void fill_nan_if(const std::int32_t* info, MatrixView<T> dst) {
   });
 }
 
-/// dst := src^H by way of shared memory, so that both sides are read and written along columns.
 template <class T>
 __global__ void conj_transpose(MatrixView<const T> src, MatrixView<T> dst) {
-  alignas(T) __shared__ char memory[sizeof(T) * transposed_tile * (transposed_tile + 1)];
-  const MatrixView<T> tile(reinterpret_cast<T*>(memory), transposed_tile, transposed_tile,
-                           transposed_tile + 1);
-  const index_t tiles_down = (dst.rows + transposed_tile - 1) / transposed_tile;
-  const index_t tiles = tiles_down * ((dst.cols + transposed_tile - 1) / transposed_tile);
-  const int x = threadIdx.x, y = threadIdx.y;
-  for (index_t t = blockIdx.x; t < tiles; t += gridDim.x) {
-    const index_t i = t % tiles_down * transposed_tile, j = t / tiles_down * transposed_tile;
-    for (int r = y; r < transposed_tile; r += transposed_rows) {
-      if (j + x < dst.cols && i + r < dst.rows) tile(x, r) = src(j + x, i + r);
-    }
-    __syncthreads();
-    for (int r = y; r < transposed_tile; r += transposed_rows) {
-      if (i + x < dst.rows && j + r < dst.cols) dst(i + x, j + r) = conjugate(tile(r, x));
-    }
-    __syncthreads();
-  }
+  transpose(src, dst, [](T x, index_t) { return conjugate(x); });
 }
 
 #define JAXMG_INSTANTIATE(T)                                                \

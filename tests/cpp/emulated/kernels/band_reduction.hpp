@@ -22,6 +22,8 @@ struct band_reduction {
     if constexpr (name.view() == "householder_factor") return emulated::householder_factor<As...>;
     if constexpr (name.view() == "unit_lower") return emulated::unit_lower<As...>;
     if constexpr (name.view() == "copy_band") return emulated::copy_band<As...>;
+    if constexpr (name.view() == "spread_rows") return emulated::spread_rows<As...>;
+    if constexpr (name.view() == "collect_rows") return emulated::collect_rows<As...>;
   }
 };
 

@@ -20,7 +20,7 @@ struct bulge_chasing {
   template <Text name, class... As>
   static constexpr auto kernel() {
     if constexpr (name.view() == "extract_tridiagonal") return emulated::extract_tridiagonal<As...>;
-    if constexpr (name.view() == "scale_rows") return emulated::scale_rows<As...>;
+    if constexpr (name.view() == "scaled_adjoint") return emulated::scaled_adjoint<As...>;
     if constexpr (name.view() == "chase") return numbered<As...>::chase;
     if constexpr (name.view() == "form_diamonds") return numbered<As...>::form_diamonds;
   }

@@ -7,6 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "device/cuda/kernels/sizes.hpp"
 #include "emulated/gpu.hpp"
 #include "jaxmg/view.hpp"
 
@@ -37,6 +38,12 @@ inline index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
 template <class T>
 Grid grid_for(cudaStream_t stream, MatrixView<T> view) {
   return {stream, static_cast<unsigned>(std::min<index_t>(view.rows * view.cols, 3)), 64};
+}
+template <class S, class T>
+Grid grid_to_transpose(cudaStream_t stream, MatrixView<T> dst) {
+  const index_t tiles = ceil_div(dst.rows, transposed_tile) * ceil_div(dst.cols, transposed_tile);
+  return {stream, static_cast<unsigned>(std::min<index_t>(tiles, 2)),
+          transposed_tile * transposed_rows, sizeof(S) * transposed_tile * (transposed_tile + 1)};
 }
 /// So little that the paths of what does not fit are taken as well.
 inline std::size_t most_shared() { return 20 * 1024; }
