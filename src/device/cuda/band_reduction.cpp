@@ -42,12 +42,13 @@ void Backend::small_cholesky(Queue& queue, MatrixView<T> A, std::int32_t* info) 
 template <class T>
 void Backend::divide_rows(Queue& queue, MatrixView<const T> L, MatrixView<T> B) {
   if (B.empty()) return;
-  const index_t padded = ceil_div(L.cols, substitution_columns) * substitution_columns;
-  const std::size_t bytes = static_cast<std::size_t>(padded * padded) * sizeof(T);
+  constexpr index_t width = substitution_columns<T>;
+  const index_t padded = ceil_div(L.cols, width) * width;
+  const auto elements = static_cast<std::size_t>(padded * (padded + substitution_rows));
+  const std::size_t bytes = elements * sizeof(T);
   if (bytes > most_shared()) return trsm<T>(queue, Side::right, Op::conj_trans, L, B);
-  constexpr unsigned rows = 128;  // a thread each
-  const auto blocks = static_cast<unsigned>(ceil_div(B.rows, rows));
-  launch<Kernels, "divide_rows", T>({queue.stream(), blocks, rows, bytes}, L, B);
+  const auto blocks = static_cast<unsigned>(ceil_div(B.rows, substitution_rows));
+  launch<Kernels, "divide_rows", T>({queue.stream(), blocks, substitution_rows, bytes}, L, B);
 }
 
 template <class T>

@@ -10,12 +10,21 @@
 
 namespace jaxmg::cuda {
 
+/// f(i, j) for all i < rows, j < cols, by the warps of one block, each a column at a time.
+template <class F>
+void for_each_in_block(int rows, int cols, const F& f) {
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  for (int j = warp_index(); j < cols; j += warps) {
+    for (int i = lane_index(); i < rows; i += warp_size) f(i, j);
+  }
+}
+
 /// *info := 0 if A has an entry that is not 0.
 template <class D>
 __global__ void mark_zero(MatrixView<const D> A, int* info) {
-  for_each(A, [&](index_t i, index_t j) {
-    if (A(i, j) != D(0)) *info = 0;
-  });
+  bool found = false;
+  for_each(A, [&](index_t i, index_t j) { found = found || A(i, j) != D(0); });
+  if (found && *info != 0) *info = 0;  // few write: each waits for those before it
 }
 
 template <class S, class D>
@@ -172,27 +181,40 @@ __global__ void reconstruct(MatrixView<D> Q1, MatrixView<const D> Rh, MatrixView
 
 // ---- Tall matrices ------------------------------------------------------------------------------
 
-/// B := B L^-H, a thread a row, eight columns at a time in registers. L is in shared memory, with
-/// ld `padded`, a multiple of eight, continued by the identity. n m b flops: bound by reading L
-/// from shared memory, five times for every eight products.
+/// B := B L^-H, a thread a row, some columns at a time in registers. In shared memory: L, with ld
+/// `padded`, a multiple of as many columns, continued by the identity, its diagonal inverted; and
+/// the block's rows of the result, k of all rows after k - 1 of all. n m b flops, bound by the
+/// latency of shared memory: a column of L and a row's number for every product of that width.
 template <class D>
 __global__ void divide_rows(MatrixView<const D> L, MatrixView<D> B) {
-  constexpr int width = substitution_columns;
+  constexpr int width = substitution_columns<D>;
   const int n = static_cast<int>(L.cols), padded = (n + width - 1) / width * width;
+  const int rows = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x);
   D* const shared = shared_memory<D>();
-  for_each_in_block(padded, padded, [&](int i, int j) {
-    const bool there = i < n && j <= i;
-    shared[i + j * padded] = there ? L(i, j) : D(i == j ? 1 : 0);
-  });
+  D* const own = shared + padded * padded + me;
+  const index_t row = static_cast<index_t>(blockIdx.x) * rows + me;
+  const bool has_row = row < B.rows;
+  for (int j = warp_index(); j < padded; j += rows / warp_size) {
+#pragma unroll 4
+    for (int i = lane_index(); i < padded; i += warp_size) {
+      const bool there = i < n && j <= i;
+      shared[i + j * padded] = there ? L(i, j) : D(i == j ? 1 : 0);
+    }
+  }
   __syncthreads();
-  const index_t row = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (row >= B.rows) return;
+  for (int j = me; j < n; j += rows) {
+    shared[j + j * padded] = quotient(D(1), shared[j + j * padded]);
+  }
+  __syncthreads();
   for (int first = 0; first < n; first += width) {
     D x[width];
 #pragma unroll
-    for (int c = 0; c < width; ++c) x[c] = first + c < n ? B(row, first + c) : D(0);
+    for (int c = 0; c < width; ++c) {
+      x[c] = has_row && first + c < n ? B(row, first + c) : D(0);
+    }
+#pragma unroll 4
     for (int k = 0; k < first; ++k) {
-      const D known = B(row, k);
+      const D known = own[k * rows];
 #pragma unroll
       for (int c = 0; c < width; ++c) {
         x[c] = minus_product(x[c], known, conjugate(shared[first + c + k * padded]));
@@ -201,13 +223,14 @@ __global__ void divide_rows(MatrixView<const D> L, MatrixView<D> B) {
 #pragma unroll
     for (int k = 0; k < width; ++k) {
       const D* const column = shared + first + (first + k) * padded;
-      x[k] = quotient(x[k], conjugate(column[k]));
+      x[k] = product_of(x[k], conjugate(column[k]));
 #pragma unroll
       for (int c = k + 1; c < width; ++c) x[c] = minus_product(x[c], x[k], conjugate(column[c]));
     }
 #pragma unroll
     for (int c = 0; c < width; ++c) {
-      if (first + c < n) B(row, first + c) = x[c];
+      own[(first + c) * rows] = x[c];
+      if (has_row && first + c < n) B(row, first + c) = x[c];
     }
   }
 }

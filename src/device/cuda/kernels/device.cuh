@@ -47,10 +47,4 @@ void for_each(MatrixView<T> view, F f) {
   }
 }
 
-/// f(i, j) for all i < rows, j < cols, by the threads of one block.
-template <class F>
-void for_each_in_block(int rows, int cols, const F& f) {
-  for (int e = threadIdx.x; e < rows * cols; e += blockDim.x) f(e % rows, e / rows);
-}
-
 }  // namespace jaxmg::cuda

@@ -8,8 +8,10 @@ namespace jaxmg::cuda {
 
 inline constexpr int warp_size = 32;
 
-/// Columns that divide_rows() works out at a time.
-inline constexpr int substitution_columns = 8;
+/// Columns that divide_rows() works out at a time, and rows of a block.
+template <class D>
+inline constexpr int substitution_columns = sizeof(D) > 8 ? 8 : 16;
+inline constexpr int substitution_rows = 64;
 
 /// All columns' tau, beta and factor of a Householder QR: three columns of blocks of a window of
 /// n x 3 n.
