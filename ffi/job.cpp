@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <sstream>
 
 namespace jaxmg::ffi {
 namespace {
@@ -10,7 +11,7 @@ std::atomic<void (*)(JobAnswer*)> python{nullptr};
 
 /// Never destroyed, as its exchange.
 struct Job {
-  JobAnswer answer{0, 1, 0, 0, {}};
+  JobAnswer answer{0, 1, 0, 0, {}, -1, {}, {}, nullptr};
   processes::Exchange* exchange = nullptr;
   std::string failure;
 
@@ -30,6 +31,20 @@ struct Job {
 std::atomic<const Job*> job{nullptr};
 
 }  // namespace
+
+processes::Network network_of(const JobAnswer& answer) {
+  processes::Network network;
+  if (answer.listening < 0) return network;
+  network.listening = processes::Descriptor(answer.listening);
+  network.contact = processes::Contact::of(answer.contact);
+  network.secret = answer.secret;
+  std::istringstream others(answer.others == nullptr ? "" : answer.others);
+  int process = 0;
+  for (std::string contact; others >> process && std::getline(others, contact);) {
+    network.others[process] = processes::Contact::of(contact);
+  }
+  return network;
+}
 
 void set_job(void (*ask)(JobAnswer*)) { python = ask; }
 

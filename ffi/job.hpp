@@ -6,14 +6,22 @@
 
 namespace jaxmg::ffi {
 
-/// What Python knows of the job: jax.distributed's numbers, and a name that no other job has.
+/// What Python knows of the job: jax.distributed's numbers, a name that no other job has, and how
+/// processes of other hosts are reached.
 struct JobAnswer {
   std::int32_t process;
   std::int32_t processes;  ///< 1 where jax.distributed is not initialized; 0: Python has failed
   std::int32_t local_devices;
-  std::int32_t devices;  ///< of all processes
-  char name[128];        ///< the job's, or what has failed
+  std::int32_t devices;    ///< of all processes
+  char name[128];          ///< the job's on this host, or what has failed
+  std::int32_t listening;  ///< a TCP socket for processes of other hosts, from now on ours
+  char secret[64];         ///< the job's
+  char contact[64];        ///< where `listening` is; see processes::Contact
+  const char* others;      ///< lines of a number and a contact: processes of other hosts
 };
+
+/// How the processes of other hosts are reached.
+processes::Network network_of(const JobAnswer& answer);
 
 /// Whom to ask; asked once, when a program with our calls is about to be run.
 void set_job(void (*ask)(JobAnswer*));

@@ -34,8 +34,8 @@ void inject_fault(int rank) { faulty_rank = rank; }
 
 std::unique_ptr<processes::Exchange> make_exchange(const JobAnswer& answer) {
   return std::make_unique<processes::Exchange>(
-      processes::Identity{answer.name, answer.process, answer.processes},
-      processes::RingLink::make);
+      processes::Identity{answer.name, answer.process, answer.processes}, processes::RingLink::make,
+      network_of(answer));
 }
 
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, const xf::AnyBuffer& rank,

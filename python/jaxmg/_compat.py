@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ipaddress
+import os
 import re
 import secrets
+import socket
 import warnings
 import zlib
 from collections.abc import Callable
@@ -128,23 +131,85 @@ class Job(NamedTuple):
 
     process: int
     processes: int
-    local_devices: int
-    devices: int
-    name: str  # equal in all of them, and in no other job
+    local_devices: int = 0
+    devices: int = 0
+    name: str = ""  # equal in all of them on this host, and in no other job
+    listening: int = -1  # a TCP socket for those of other hosts; whoever asked closes it
+    secret: str = ""  # equal in all of them, for who connects to it
+    contact: str = ""  # its address and port
+    others: str = ""  # lines of a number and a contact: those of other hosts that listen already
 
 
 def job(platform: str) -> Job:
     """Asked when a program for devices of `platform` is about to be run."""
-    processes = process_count()
+    processes, process = process_count(), int(_job.process_id or 0)
     if processes == 1:
-        return Job(0, 1, 0, 0, "")
-    key = "jaxmg/job"
+        return Job(0, 1)
     client: Any = _job.client
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process was the first
-        client.key_value_set(key, secrets.token_hex(16))
-    name = client.blocking_key_value_get(key, 60_000)
-    local, everywhere = jax.local_device_count(platform), jax.device_count(platform)
-    return Job(int(_job.process_id), processes, local, everywhere, name)
+        client.key_value_set("jaxmg/job", f"{secrets.token_hex(16)} {secrets.token_hex(16)}")
+    name, secret = client.blocking_key_value_get("jaxmg/job", 60_000).split()
+    host = _host()
+    listening = socket.create_server((_own_address(), 0), family=_family_of(_own_address()))
+    listening.setblocking(False)
+    contact = "{} {}".format(*listening.getsockname()[:2])
+    # Whoever reads this connects: of two processes at least the later one.
+    folder = f"jaxmg/{platform}/"
+    client.key_value_set(f"{folder}{process}", f"{contact} {host}")
+    others = [
+        f"{key.rsplit('/', 1)[-1]} {address} {port}"
+        for key, value in client.key_value_dir_get(folder)
+        for address, port, theirs in [value.split()]
+        if theirs != host
+    ]
+    return Job(
+        process,
+        processes,
+        jax.local_device_count(platform),
+        jax.device_count(platform),
+        name + os.environ.get("JAXMG_TEST_HOST", ""),
+        listening.detach(),
+        secret,
+        contact,
+        "\n".join(others),
+    )
+
+
+def _host() -> str:
+    """The same in all processes that local sockets of this one's user reach."""
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        network = os.readlink("/proc/self/ns/net")
+    except OSError:
+        machine, network = socket.gethostname(), ""
+    return f"{machine}/{network}/{os.geteuid()}/{os.environ.get('JAXMG_TEST_HOST', '')}"
+
+
+def _family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _own_address() -> str:
+    """The address by which other hosts reach this one: where it would reach JAX's coordinator from.
+
+    A host that takes its own name for a loopback has the address of its default route. Only a
+    coordinator on "localhost" is one for processes of this host alone.
+    """
+    host, _, port = str(_job.coordinator_address).rpartition(":")
+    host = host.strip("[]")
+    found = _address_towards(host, int(port))
+    if host != "localhost" and host != found and ipaddress.ip_address(found).is_loopback:
+        with contextlib.suppress(OSError):  # no network
+            return _address_towards("192.0.2.1", 9)
+    return found
+
+
+def _address_towards(host: str, port: int) -> str:
+    """From which address `host` is reached. Sends nothing."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(address)
+        return str(probe.getsockname()[0])
 
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:

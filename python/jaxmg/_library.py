@@ -74,8 +74,15 @@ class _JobAnswer(ctypes.Structure):
         ("local_devices", ctypes.c_int32),
         ("devices", ctypes.c_int32),
         ("name", ctypes.c_char * 128),
+        ("listening", ctypes.c_int32),
+        ("secret", ctypes.c_char * 64),
+        ("contact", ctypes.c_char * 64),
+        ("others", ctypes.c_char_p),
     )
 
+
+#: What libraries were told; they keep no copy of what they only read.
+_told_jobs: list[Any] = []
 
 _TellJob = ctypes.CFUNCTYPE(None, ctypes.POINTER(_JobAnswer))
 
@@ -87,8 +94,10 @@ def _job_teller(platform: str) -> Any:
         try:
             job = _compat.job(platform)
         except Exception as error:
-            job = _compat.Job(0, 0, 0, 0, str(error)[:100])
-        answer[0] = _JobAnswer(*job[:4], job.name.encode()[:127])
+            job = _compat.Job(0, 0, name=str(error).encode("ascii", "replace").decode()[:100])
+        told = _JobAnswer(*(x.encode() if isinstance(x, str) else x for x in job))
+        _told_jobs.append(told)  # it has `others`, which the library reads
+        answer[0] = told
 
     return _TellJob(tell)
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "device/cpu/allocate.hpp"
+#include "stream_socket.hpp"
 #include "team/processes/exchange.hpp"
 #include "team/processes/ring_link.hpp"
 
@@ -33,25 +34,52 @@ using namespace std::chrono_literals;
 
 constexpr int ranks_a_process = 2;
 constexpr const char* job_variable = "JAXMG_TEST_JOB_PROCESS";
+/// The descriptor by which a process listens for those of other hosts.
+constexpr int inherited_socket = 100;
 
 struct Place {
   std::string job;
   int process;
   int processes;
+  std::vector<processes::Contact> contacts;  // of all, where each takes itself for alone on a host
   int ranks() const { return processes * ranks_a_process; }
 };
 
-/// Which process of which job this one is: "name process processes".
+/// Which process of which job this one is: "name process processes contacts".
 Place place() {
   std::istringstream text(std::getenv(job_variable));
   Place here;
   text >> here.job >> here.process >> here.processes;
+  for (std::string address, port; text >> address >> port;) {
+    here.contacts.push_back(processes::Contact::of(address + ' ' + port));
+  }
   return here;
 }
 
+/// Every other one was there before, as far as they tell: some pairs connect twice at once, some
+/// not before one has connected to the other.
+processes::Network network_of(const Place& here) {
+  processes::Network network;
+  if (here.contacts.empty()) return network;
+  const auto contact = [&](int process) {
+    return here.contacts[static_cast<std::size_t>(process)];
+  };
+  network.listening = processes::Descriptor(inherited_socket);
+  network.contact = contact(here.process);
+  network.secret = here.job;
+  for (int process = 0; process < here.processes; ++process) {
+    if (process < here.process || (process + here.process) % 2 == 0) {
+      if (process != here.process) network.others[process] = contact(process);
+    }
+  }
+  return network;
+}
+
 Exchange& exchange() {
-  static auto* const made =
-      new Exchange({place().job, place().process, place().processes}, processes::RingLink::make);
+  const Place here = place();
+  const std::string host = here.contacts.empty() ? "" : "-" + std::to_string(here.process);
+  static auto* const made = new Exchange({here.job + host, here.process, here.processes},
+                                         processes::RingLink::make, network_of(here));
   return *made;
 }
 
@@ -170,10 +198,17 @@ TEST(JobProcess, DISABLED_IsKilled) {
 
 // ---- The tests ----------------------------------------------------------------------------------
 
+enum class Hosts { one, as_many };
+
 /// Runs JobProcess.DISABLED_`what` in all processes of a job; their exit statuses, as waitpid() has
 /// them. What does not end in time is killed.
-std::vector<int> run_job(const std::string& what, int processes, int number = 0) {
+std::vector<int> run_job(const std::string& what, int processes, Hosts hosts = Hosts::one,
+                         int number = 0) {
   const std::string job = "cpp-" + std::to_string(::getpid()) + "-" + std::to_string(number);
+  const std::vector<testing::ListeningStream> streams(
+      hosts == Hosts::one ? 0 : static_cast<std::size_t>(processes));
+  std::string contacts;
+  for (const auto& stream : streams) contacts += " " + stream.contact().text();
   std::vector<pid_t> children;
   for (int process = 0; process < processes; ++process) {
     std::string filter = "--gtest_filter=JobProcess.DISABLED_" + what;
@@ -181,14 +216,21 @@ std::vector<int> run_job(const std::string& what, int processes, int number = 0)
     std::string name = "/proc/self/exe";
     std::vector<char*> arguments{name.data(), filter.data(), also.data(), nullptr};
     std::string variable = std::string(job_variable) + "=" + job + " " + std::to_string(process) +
-                           " " + std::to_string(processes);
+                           " " + std::to_string(processes) + contacts;
     std::vector<char*> variables{variable.data()};
     for (char** entry = environ; *entry != nullptr; ++entry) variables.push_back(*entry);
     variables.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    if (!streams.empty()) {
+      const int own = streams[static_cast<std::size_t>(process)].descriptor().get();
+      ::posix_spawn_file_actions_adddup2(&actions, own, inherited_socket);
+    }
     pid_t child = 0;
     EXPECT_EQ(
-        ::posix_spawn(&child, name.c_str(), nullptr, nullptr, arguments.data(), variables.data()),
+        ::posix_spawn(&child, name.c_str(), &actions, nullptr, arguments.data(), variables.data()),
         0);
+    ::posix_spawn_file_actions_destroy(&actions);
     children.push_back(child);
   }
   std::vector<int> statuses(children.size(), -1);
@@ -207,31 +249,43 @@ std::vector<int> run_job(const std::string& what, int processes, int number = 0)
   return statuses;
 }
 
-TEST(Job, PassesMatricesThroughRings) {
+std::vector<int> all_well(int processes) {
+  return std::vector<int>(static_cast<std::size_t>(processes), 0);
+}
+
+class Job : public ::testing::TestWithParam<Hosts> {};
+INSTANTIATE_TEST_SUITE_P(On, Job, ::testing::Values(Hosts::one, Hosts::as_many),
+                         [](const auto& hosts) {
+                           return hosts.param == Hosts::one ? "OneHost" : "SeveralHosts";
+                         });
+
+TEST_P(Job, PassesMatrices) {
   for (const int processes : {2, 3, 4}) {
-    EXPECT_EQ(run_job("PassesAround", processes),
-              std::vector<int>(static_cast<std::size_t>(processes), 0));
+    EXPECT_EQ(run_job("PassesAround", processes, GetParam()), all_well(processes));
   }
 }
 
-TEST(Job, TellsAllOfAFailureAndGoesOn) { EXPECT_EQ(run_job("Fails", 3), std::vector<int>(3, 0)); }
-
-TEST(Job, TellsAllThatTheyDisagreeAndGoesOn) {
-  EXPECT_EQ(run_job("Disagrees", 2), std::vector<int>(2, 0));
+TEST_P(Job, TellsAllOfAFailureAndGoesOn) {
+  EXPECT_EQ(run_job("Fails", 3, GetParam()), all_well(3));
 }
 
-TEST(Job, NamesTheRankOfAProcessThatIsKilledAndLeavesNothing) {
-  EXPECT_EQ(run_job("IsKilled", 3), (std::vector<int>{0, 0, SIGKILL}));
+TEST_P(Job, TellsAllThatTheyDisagreeAndGoesOn) {
+  EXPECT_EQ(run_job("Disagrees", 2, GetParam()), all_well(2));
+}
+
+TEST_P(Job, NamesTheRankOfAProcessThatIsKilledAndLeavesNothing) {
+  EXPECT_EQ(run_job("IsKilled", 3, GetParam()), (std::vector<int>{0, 0, SIGKILL}));
   std::ifstream sockets("/proc/net/unix");
   for (std::string line; std::getline(sockets, line);) {
     EXPECT_EQ(line.find("jaxmg-cpp-" + std::to_string(::getpid())), std::string::npos) << line;
   }
 }
 
-TEST(Job, DoesNotDisturbAnother) {
-  auto other = std::async(std::launch::async, [] { return run_job("PassesAround", 2, 1); });
-  EXPECT_EQ(run_job("PassesAround", 2, 2), std::vector<int>(2, 0));
-  EXPECT_EQ(other.get(), std::vector<int>(2, 0));
+TEST_P(Job, DoesNotDisturbAnother) {
+  auto other =
+      std::async(std::launch::async, [] { return run_job("PassesAround", 2, GetParam(), 1); });
+  EXPECT_EQ(run_job("PassesAround", 2, GetParam(), 2), all_well(2));
+  EXPECT_EQ(other.get(), all_well(2));
 }
 
 }  // namespace

@@ -25,9 +25,12 @@ def _free_port():
 
 
 class Job:
-    """`processes` of `devices` each, which run `case` of job_program.py."""
+    """`processes` of `devices` each, which run `case` of job_program.py.
 
-    def __init__(self, case, processes, devices, *arguments, timeout="60", **environment):
+    Of several `hosts` each has as many processes: those of one take those of others for far away.
+    """
+
+    def __init__(self, case, processes, devices, *arguments, hosts=1, timeout="60", **environment):
         known = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         known |= {
@@ -40,13 +43,13 @@ class Job:
         }
         port = _free_port()
         self._outputs = [tempfile.TemporaryFile("w+") for _ in range(processes)]  # noqa: SIM115
+        numbers = [processes, devices, hosts, port]
         self.processes = [
             subprocess.Popen(
-                [sys.executable, PROGRAM, case, str(index), str(processes), str(devices), str(port)]
-                + [str(argument) for argument in arguments],
+                [sys.executable, PROGRAM, case, *map(str, [index, *numbers, *arguments])],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=known,
+                env=known | {"JAXMG_TEST_HOST": f"-{index * hosts // processes}"},
             )
             for index, output in enumerate(self._outputs)
         ]

@@ -1,5 +1,5 @@
 """What the processes of a job run in test_processes.py: job_program.py CASE INDEX PROCESSES DEVICES
-PORT ARGUMENTS."""
+HOSTS PORT ARGUMENTS."""
 
 import os
 import signal
@@ -343,8 +343,14 @@ def killed_after_return(mesh):
     assert time.monotonic() - begin < 20
 
 
+def check_reach(processes, hosts):
+    """Processes of one host share memory, which has this name for the system; others share none."""
+    shares = "memfd:jaxmg" in Path("/proc/self/maps").read_text()
+    assert ON_GPUS or shares == (hosts < processes), (hosts, processes)
+
+
 def main():
-    case, index, processes, devices, port, *arguments = sys.argv[1:]
+    case, index, processes, devices, hosts, port, *arguments = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -356,6 +362,8 @@ def main():
         begin = time.monotonic()
         globals()[name](mesh, *arguments)
         print(name, "took", time.monotonic() - begin, flush=True)
+    if not case.startswith("killed"):
+        check_reach(int(processes), int(hosts))
     # Not to wait for processes that have been killed.
     os._exit(0)
 

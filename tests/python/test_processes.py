@@ -29,6 +29,15 @@ PATIENCE = {"cpu": "4", "cuda": "30"}[PLATFORM]
 
 SIZES = [(2, 1), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)]
 
+FULL = "JAXMG_TEST_FULL" in os.environ
+#: Hosts that the processes take themselves to be on, processes and devices of each. Where not
+#: everything is tested, some.
+HOSTS_OF_SIZES = [(2, 2, 1), (2, 4, 1)]
+if FULL:
+    HOSTS_OF_SIZES = [(hosts, *size) for size in SIZES for hosts in (2, 4) if hosts <= size[0]]
+on_hosts = pytest.mark.parametrize("hosts", [1, 2])
+on_hosts_if_full = pytest.mark.parametrize("hosts", [1, 2] if FULL else [1])
+
 
 def left_behind():
     """Sockets and files of this user's jobs."""
@@ -51,55 +60,68 @@ def test_all_routines(processes, devices):
     run_job("all_routines", processes, devices)
 
 
+@pytest.mark.parametrize(("hosts", "processes", "devices"), HOSTS_OF_SIZES)
+def test_all_routines_on_several_hosts(hosts, processes, devices):
+    run_job("all_routines", processes, devices, hosts=hosts)
+
+
+@on_hosts
 @pytest.mark.parametrize(
     ("processes", "devices"), [(2, 2), (4, 1)] if PLATFORM == "cpu" else [(2, 1), (2, 2)]
 )
-def test_arguments_and_transformations(processes, devices):
-    run_job("small_and_padded,local_mesh,transformed", processes, devices)
+def test_arguments_and_transformations(processes, devices, hosts):
+    run_job("small_and_padded,local_mesh,transformed", processes, devices, hosts=hosts)
 
 
+@on_hosts
 @pytest.mark.parametrize("devices", [1, 2])
-def test_failures_are_told_to_all_and_the_next_call_works(devices):
-    run_job("failures", 2, devices, timeout=PATIENCE)
+def test_failures_are_told_to_all_and_the_next_call_works(devices, hosts):
+    run_job("failures", 2, devices, hosts=hosts, timeout=PATIENCE)
 
 
 @cpu_only
-def test_a_killed_process_is_named_and_leaves_nothing():
-    run_job("killed", 2, 2, expected=[0, -signal.SIGKILL])
+@on_hosts
+def test_a_killed_process_is_named_and_leaves_nothing(hosts):
+    run_job("killed", 2, 2, hosts=hosts, expected=[0, -signal.SIGKILL])
     assert left_behind() == ([], [])
 
 
 @gpu_only
+@on_hosts
 @pytest.mark.parametrize("fault", ["late", "stall"])
-def test_a_process_that_is_killed_while_others_wait_is_named(fault):
-    run_job("killed_while_ranks_wait", 2, 1, fault, expected=[0, -signal.SIGKILL])
+def test_a_process_that_is_killed_while_others_wait_is_named(fault, hosts):
+    run_job("killed_while_ranks_wait", 2, 1, fault, hosts=hosts, expected=[0, -signal.SIGKILL])
     assert left_behind() == ([], [])
 
 
 @gpu_only
-def test_results_that_a_killed_process_owed_are_nan():
-    first = run_job("killed_after_return", 2, 1, expected=[0, -signal.SIGKILL])[0]
+@on_hosts
+def test_results_that_a_killed_process_owed_are_nan(hosts):
+    killed = [0, -signal.SIGKILL]
+    first = run_job("killed_after_return", 2, 1, hosts=hosts, expected=killed)[0]
     assert "which had returned and was under way" in first, first
 
 
 def test_two_jobs_at_once():
-    jobs = [Job("transformed", 2, 1), Job("transformed", 2, 1)]
+    jobs = [Job("transformed", 2, 1), Job("transformed", 2, 1, hosts=2)]
     for job in jobs:
         job.finish()
 
 
-def test_calls_leak_nothing():
-    run_job("leak", 2, 1, 400)
+@on_hosts
+def test_calls_leak_nothing(hosts):
+    run_job("leak", 2, 1, 400, hosts=hosts)
 
 
-@pytest.mark.skipif("JAXMG_TEST_FULL" not in os.environ, reason="takes ten minutes")
+@pytest.mark.skipif(not FULL, reason="takes ten minutes")
 @pytest.mark.timeout(1800)
 def test_many_calls_leak_nothing():
     run_job("leak", 2, 1, 20_000, seconds=1500)
 
 
 @cpu_only
-def test_a_program_exported_by_one_process(tmp_path):
+@on_hosts_if_full
+def test_a_program_exported_by_one_process(tmp_path, hosts):
     pytest.importorskip("flatbuffers")
     mesh = device_mesh((2,))
     n = 24
@@ -109,9 +131,10 @@ def test_a_program_exported_by_one_process(tmp_path):
     ours = jax.export.DisabledSafetyCheck.custom_call("jaxmg_potrs")
     path = tmp_path / "program"
     path.write_bytes(jax.export.export(solve, disabled_checks=[ours])(a, b).serialize())
-    run_job("exported", 2, 1, path)
+    run_job("exported", 2, 1, path, hosts=hosts)
 
 
-def test_a_program_compiled_by_another_job(tmp_path):
-    run_job("cached", 2, 1, tmp_path, False)
-    run_job("cached", 2, 1, tmp_path, True)
+@on_hosts_if_full
+def test_a_program_compiled_by_another_job(tmp_path, hosts):
+    run_job("cached", 2, 1, tmp_path, False, hosts=hosts)
+    run_job("cached", 2, 1, tmp_path, True, hosts=hosts)

@@ -87,7 +87,7 @@ Message DeviceLink::station_at(int place) const {
   return message;
 }
 
-std::vector<std::pair<Message, Descriptor>> DeviceLink::greet(int) {
+std::vector<std::pair<Message, Descriptor>> DeviceLink::greet(int, processes::Reach) {
   std::vector<std::pair<Message, Descriptor>> said;
   Message hello{Kind::hello};
   hello.length = static_cast<index_t>(Board::bytes(identity_.processes));
@@ -99,7 +99,8 @@ std::vector<std::pair<Message, Descriptor>> DeviceLink::greet(int) {
   return said;
 }
 
-bool DeviceLink::welcome(int process, const Message& hello, const Descriptor& passed) {
+bool DeviceLink::welcome(int process, processes::Reach, const Message& hello,
+                         const Descriptor& passed) {
   if (hello.length != static_cast<index_t>(Board::bytes(identity_.processes))) return false;
   std::unique_lock lock(mutex_);
   peers_[static_cast<std::size_t>(process)].board =

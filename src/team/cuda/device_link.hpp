@@ -84,8 +84,9 @@ class DeviceLink final : public processes::Link {
   void watch(Returned call);
 
   std::shared_ptr<processes::Member> make_team(const processes::CallName& name, int size) override;
-  std::vector<std::pair<processes::Message, processes::Descriptor>> greet(int process) override;
-  bool welcome(int process, const processes::Message& hello,
+  std::vector<std::pair<processes::Message, processes::Descriptor>> greet(
+      int process, processes::Reach reach) override;
+  bool welcome(int process, processes::Reach reach, const processes::Message& hello,
                const processes::Descriptor& passed) override;
   void handle(int process, processes::Incoming& incoming) override;
   bool work() override;

@@ -13,13 +13,38 @@
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::processes {
-Exchange::Exchange(Identity identity, const MakeLink& make_link)
+namespace {
+
+/// Of one process, before others have their turn.
+constexpr int most_messages_at_once = 64;
+
+/// Who connects says at once who it is. Anybody can connect over a network.
+constexpr auto patience_with_strangers = std::chrono::seconds(10);
+constexpr std::size_t most_strangers = 1024;
+
+/// Takes as long whatever the difference.
+bool is_equal(const std::string& one, const std::string& other) {
+  if (one.size() != other.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    difference |= static_cast<unsigned>(one[i] ^ other[i]);
+  }
+  return difference == 0;
+}
+
+}  // namespace
+
+Exchange::Exchange(Identity identity, const MakeLink& make_link, Network network)
     : identity_(std::move(identity)),
+      network_(std::move(network)),
       listening_(listen_as(socket_name(identity_.process))),
       waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       link_(make_link(identity_, *this)),
       peers_(static_cast<std::size_t>(identity_.processes)) {
   if (waker_.empty()) throw Error("eventfd: " + std::generic_category().message(errno));
+  for (const auto& [process, contact] : network_.others) {
+    peers_.at(static_cast<std::size_t>(process)).contact = contact;
+  }
   {
     std::unique_lock lock(mutex_);
     for (int process = 0; process < identity_.processes; ++process) {
@@ -44,27 +69,39 @@ void Exchange::wake() {
 /// With the lock. Does nothing if that process does not listen yet: it will connect to this one.
 void Exchange::connect(int process) {
   Peer& peer = peers_[static_cast<std::size_t>(process)];
-  Descriptor out = connect_to(socket_name(process));
-  if (out.empty()) return;
-  for (auto& [message, descriptor] : link_->greet(process)) {
-    message.rank = identity_.process;
-    // A new connection takes some messages at once.
-    if (send_message(out, message, nullptr, 0, descriptor.get()) != Sent::yes) return;
+  const Reach reach = peer.contact ? Reach::network : Reach::host;
+  Descriptor socket;
+  try {
+    socket = peer.contact ? connect_to(*peer.contact) : connect_to(socket_name(process));
+  } catch (const Error& error) {
+    peer.unreachable = error.what();
   }
-  peer.out = std::move(out);
+  if (socket.empty()) return;
+  peer.out = Sender(std::move(socket), reach);
+  for (auto& [message, descriptor] : link_->greet(process, reach)) {
+    message.rank = identity_.process;
+    const bool introduces = reach == Reach::network && message.kind == Kind::hello;
+    // A new local connection takes some messages at once, while their descriptors are open.
+    peer.out.send(message, introduces ? network_.secret + ' ' + network_.contact.text() : "",
+                  descriptor.get());
+  }
   tell_waiting(process);
 }
 
 /// With the lock.
 void Exchange::send(Peer& peer, const Message& message, const std::string& text, int descriptor) {
+  const Reach reach = peer.out.reach();
   if (peer.out.empty()) return;
-  const std::size_t bytes = std::min(text.size(), longest_text);
-  if (peer.backlog.empty()) {
-    // A peer that has gone is noticed by the thread.
-    if (send_message(peer.out, message, text.data(), bytes, descriptor) != Sent::later) return;
-    wake();
+  if (reach == Reach::network) descriptor = -1;
+  const bool had_more = peer.out.has_more();
+  const std::size_t most = longest(reach);
+  if (text.size() <= most) {
+    peer.out.send(message, text, descriptor);
+  } else {
+    peer.out.send(message, text.substr(0, most), descriptor);
   }
-  peer.backlog.push_back({message, text.substr(0, bytes), descriptor});
+  // The thread sends the rest, and notices when a peer has gone.
+  if (peer.out.has_more() && !had_more) wake();
 }
 
 void Exchange::tell(int process, const Message& message, const std::string& text, int descriptor) {
@@ -83,13 +120,25 @@ void Exchange::tell_all(const Message& message, const std::string& text, int des
 }
 
 /// With the lock.
-void Exchange::lose(int process, Due& due) {
+void Exchange::lose_unreachable(Due& due) {
+  for (int process = 0; process < identity_.processes; ++process) {
+    const Peer& peer = peers_[static_cast<std::size_t>(process)];
+    if (peer.unreachable.empty()) continue;
+    const std::string where = peer.contact ? " at " + peer.contact->text() : "";
+    lose(process,
+         "cannot be reached" + where + " (" + peer.unreachable +
+             "); can the hosts of the job connect to each other?",
+         due);
+  }
+}
+
+/// With the lock.
+void Exchange::lose(int process, const std::string& why, Due& due) {
   Peer& peer = peers_[static_cast<std::size_t>(process)];
   if (peer.lost) return;
+  peer = Peer();
   peer.lost = true;
-  peer.out.reset();
-  peer.in.reset();
-  peer.backlog.clear();
+  peer.why_lost = why;
   due.ended.push_back(process);
   lose_calls(process, due);
 }
@@ -105,22 +154,27 @@ void Exchange::run() {
     std::optional<Clock::time_point> next;
     {
       std::unique_lock lock(mutex_);
+      lose_unreachable(due);
       next = look_at_clocks(due);
       if (const auto look = link_->next_look()) next = next ? std::min(*next, *look) : look;
       polled.push_back({waker_.get(), POLLIN, 0});
       polled.push_back({listening_.get(), POLLIN, 0});
-      for (const Descriptor& stranger : strangers_) polled.push_back({stranger.get(), POLLIN, 0});
+      polled.push_back({network_.listening.get(), POLLIN, 0});
+      for (const Stranger& stranger : strangers_) {
+        polled.push_back({stranger.from.socket().get(), POLLIN, 0});
+        next = next ? std::min(*next, stranger.until) : stranger.until;
+      }
       for (int process = 0; process < identity_.processes; ++process) {
         const Peer& peer = peers_[static_cast<std::size_t>(process)];
         if (peer.in.empty()) continue;
-        polled.push_back({peer.in.get(), POLLIN, 0});
+        polled.push_back({peer.in.socket().get(), POLLIN, 0});
         in.push_back(process);
       }
       for (int process = 0; process < identity_.processes; ++process) {
         const Peer& peer = peers_[static_cast<std::size_t>(process)];
         if (peer.out.empty()) continue;
-        const short waits_for = peer.backlog.empty() ? short{0} : short{POLLOUT};
-        polled.push_back({peer.out.get(), waits_for, 0});
+        const short waits_for = peer.out.has_more() ? short{POLLOUT} : short{0};
+        polled.push_back({peer.out.socket().get(), waits_for, 0});
         out.push_back(process);
       }
     }
@@ -130,40 +184,14 @@ void Exchange::run() {
 
     std::uint64_t woken = 0;
     [[maybe_unused]] const auto drained = ::read(waker_.get(), &woken, sizeof woken);
-    std::vector<Descriptor> strangers = std::exchange(strangers_, {});
-    while (true) {
-      strangers.push_back(accept_from(listening_));
-      if (strangers.back().empty()) break;
-    }
-    strangers.pop_back();
-    for (Descriptor& stranger : strangers) {
-      try {
-        welcome(std::move(stranger));
-      } catch (const Error& error) {
-        std::cerr << "jaxmg: a process could not be reached: " << error.what() << std::endl;
-      }
-    }
-    for (const int process : in) receive_all(process);
+    let_in();
+    more = false;
+    for (const int process : in) more = receive_some(process) || more;
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const short happened = polled[polled.size() - out.size() + i].revents;
-      if (happened == 0) continue;
-      std::unique_lock lock(mutex_);
-      Peer& peer = peers_[static_cast<std::size_t>(out[i])];
-      if ((happened & (POLLHUP | POLLERR)) != 0) {
-        lose(out[i], due);
-        continue;
-      }
-      while (!peer.backlog.empty()) {
-        const Packet& packet = peer.backlog.front();
-        if (send_message(peer.out, packet.message, packet.text.data(), packet.text.size(),
-                         packet.descriptor) == Sent::later) {
-          break;
-        }
-        peer.backlog.pop_front();
-      }
+      send_more(out[i], polled[polled.size() - out.size() + i].revents, due);
     }
     settle(due);
-    more = link_->work() || is_alert();
+    more = link_->work() || is_alert() || more;
   }
 }
 
@@ -174,38 +202,92 @@ int Exchange::wait_milliseconds(const std::optional<Clock::time_point>& next, bo
   return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, 60000));
 }
 
-/// Somebody of the same user who has connected: a process of the job, once it has said so.
-void Exchange::welcome(Descriptor stranger) {
+/// `happened`: what poll() says of the socket to `process`.
+void Exchange::send_more(int process, short happened, Due& due) {
+  if (happened == 0) return;
+  std::unique_lock lock(mutex_);
+  Peer& peer = peers_[static_cast<std::size_t>(process)];
+  if ((happened & (POLLHUP | POLLERR)) == 0) return peer.out.go_on();
+  if (!peer.in.empty()) {
+    // What it has said may be on its way still; the end of that tells.
+    peer.out = Sender();
+  } else if (peer.contact) {
+    peer.unreachable = error_of(peer.out.socket());
+    lose_unreachable(due);
+  } else {
+    lose(process, "has ended", due);
+  }
+}
+
+/// Those that have connected, now or before, as far as they have said who they are.
+void Exchange::let_in() {
+  std::vector<Stranger> all = std::exchange(strangers_, {});
+  const auto accept = [&all](const Descriptor& listening, auto accept_one, Reach reach) {
+    while (!listening.empty()) {
+      Descriptor socket = accept_one(listening);
+      if (socket.empty()) return;
+      if (all.size() == most_strangers) continue;
+      all.push_back({Receiver(std::move(socket), reach), Clock::now() + patience_with_strangers});
+    }
+  };
+  accept(listening_, accept_from, Reach::host);
+  accept(network_.listening, accept_stream, Reach::network);
+  for (Stranger& stranger : all) {
+    try {
+      welcome(std::move(stranger));
+    } catch (const Error& error) {
+      std::cerr << "jaxmg: a process could not be reached: " << error.what() << std::endl;
+    }
+  }
+}
+
+/// Whether a hello is one, and of a process that belongs here. Over a network its text says so.
+bool Exchange::is_of_the_job(Reach reach, const Message& hello, const std::string& text) {
+  if (hello.kind != Kind::hello || hello.rank < 0 || hello.rank >= identity_.processes) {
+    return false;
+  }
+  if (reach == Reach::host) return true;
+  const std::size_t length = network_.secret.size();
+  if (length == 0 || text.size() <= length || !is_equal(text.substr(0, length), network_.secret)) {
+    return false;
+  }
+  const Contact contact = Contact::of(text.substr(length));
+  std::unique_lock lock(mutex_);
+  peers_[static_cast<std::size_t>(hello.rank)].contact = contact;
+  return true;
+}
+
+/// Somebody who has connected: a process of the job, once it has said so.
+void Exchange::welcome(Stranger stranger) {
   Incoming incoming;
-  const Received received = receive_message(stranger, incoming);
-  if (received == Received::nothing) {
-    strangers_.push_back(std::move(stranger));
+  const Receiver::Found received = stranger.from.receive(incoming);
+  if (received == Receiver::Found::nothing) {
+    if (Clock::now() < stranger.until) strangers_.push_back(std::move(stranger));
     return;
   }
   const Message& hello = incoming.message;
-  if (received == Received::end || hello.kind != Kind::hello || hello.rank < 0 ||
-      hello.rank >= identity_.processes) {
-    return;
-  }
+  const Reach reach = stranger.from.reach();
+  if (received == Receiver::Found::end || !is_of_the_job(reach, hello, incoming.text)) return;
   const int process = hello.rank;
-  {
-    std::unique_lock lock(mutex_);
-    Peer& peer = peers_[static_cast<std::size_t>(process)];
-    if (peer.lost || !peer.in.empty() || !link_->welcome(process, hello, incoming.passed)) return;
-    peer.in = std::move(stranger);
-    if (peer.out.empty()) connect(process);
-  }
-  receive_all(process);
+  std::unique_lock lock(mutex_);
+  Peer& peer = peers_[static_cast<std::size_t>(process)];
+  if (peer.lost || !peer.in.empty()) return;
+  if (!link_->welcome(process, reach, hello, incoming.passed)) return;
+  stranger.from.trust();
+  peer.in = std::move(stranger.from);
+  if (peer.out.empty()) connect(process);
 }
 
-/// All that there is: so what a process has said before it ended counts.
-void Exchange::receive_all(int process) {
-  const Descriptor& from = peers_[static_cast<std::size_t>(process)].in;
+/// All that there is, unless that is much: then true. So what a process has said before it ended
+/// counts.
+bool Exchange::receive_some(int process) {
+  Receiver& from = peers_[static_cast<std::size_t>(process)].in;
   Incoming incoming;
-  while (!from.empty()) {
-    const Received received = receive_message(from, incoming);
-    if (received == Received::nothing) return;
-    if (received == Received::message) {
+  for (int count = 0; !from.empty(); ++count) {
+    if (count == most_messages_at_once) return true;
+    const Receiver::Found received = from.receive(incoming);
+    if (received == Receiver::Found::nothing) return false;
+    if (received == Receiver::Found::message) {
       last_message_ = Clock::now();
       handle(process, incoming);
       continue;
@@ -213,10 +295,11 @@ void Exchange::receive_all(int process) {
     Due due;
     {
       std::unique_lock lock(mutex_);
-      lose(process, due);
+      lose(process, "has ended", due);
     }
     settle(due);
   }
+  return false;
 }
 
 void Exchange::handle(int process, Incoming& incoming) {

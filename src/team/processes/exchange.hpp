@@ -1,5 +1,5 @@
-// The processes of a job on one host: how they reach each other, and how the ranks of their calls
-// find each other.
+// The processes of a job: how they reach each other, and how the ranks of their calls find each
+// other.
 #pragma once
 
 #include <chrono>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "team/processes/link.hpp"
+#include "team/processes/socket.hpp"
 #include "team/rendezvous.hpp"
 
 namespace jaxmg::processes {
@@ -25,9 +26,18 @@ struct Visit {
   bool in_order = false;  ///< all processes come to their calls without a ticket in the same order
 };
 
+/// How processes of other hosts and this one reach each other.
+struct Network {
+  Descriptor listening;           ///< a TCP socket; empty: this process is alone on its host
+  Contact contact;                ///< where that is
+  std::string secret;             ///< equal in all processes of the job, and known to nobody else
+  std::map<int, Contact> others;  ///< processes of other hosts that listened before this one
+};
+
 /// Each process has a socket to each other one, to tell it things; how data is passed is the link's
-/// matter. Sockets are local and have abstract names, memory has none: what is left of a process
-/// that is killed is the end of its sockets, by which the others know.
+/// matter. On a host sockets are local and have abstract names, memory has none: what is left of a
+/// process that is killed is the end of its sockets, by which the others know. Between hosts they
+/// are TCP: whoever connects says the job's secret first, and where it can be reached itself.
 ///
 /// A thread of its own receives, does what the link has to do, and keeps the clocks of calls that
 /// wait for ranks. It never waits for anything but events of sockets; who has something to tell
@@ -39,7 +49,7 @@ struct Visit {
 class Exchange final : public Courier {
  public:
   /// Throws Error if the operating system refuses.
-  Exchange(Identity identity, const MakeLink& make_link);
+  Exchange(Identity identity, const MakeLink& make_link, Network network = {});
 
   /// As jaxmg::arrive(), for a call whose ranks may be in several processes.
   void arrive(const Visit& visit, Arrival<SpreadTask> arrival);
@@ -51,16 +61,18 @@ class Exchange final : public Courier {
  private:
   using Clock = std::chrono::steady_clock;
 
-  struct Packet {
-    Message message;
-    std::string text;
-    int descriptor;
-  };
   struct Peer {
-    Descriptor out;
-    std::deque<Packet> backlog;  // that `out` did not take
-    Descriptor in;
+    Sender out;
+    Receiver in;
+    std::optional<Contact> contact;  // of one on another host, when that is known
+    std::string unreachable;         // why it cannot be connected to; the thread loses it then
     bool lost = false;
+    std::string why_lost;
+  };
+  /// Somebody who has connected, and has not said who it is.
+  struct Stranger {
+    Receiver from;
+    Clock::time_point until;
   };
   /// A call from its first rank's arrival on, until its ranks in this process are done, or, if it
   /// fails before it starts, until all ranks have come and been told.
@@ -114,6 +126,7 @@ class Exchange final : public Courier {
                                    const std::string& text) const;
   std::optional<Refusal> ambiguity(const CallName& name, const Visit& visit, int rank) const;
   std::optional<Refusal> loss(const Call& call) const;
+  std::string loss_of(int process) const;
   void seat(const CallName& name, const RankPlace& place, int rank, Due& due);
   void start(const CallName& name, Call& call, Due& due);
   void fail(Call& call, const Refusal& refusal, Due& due);
@@ -132,23 +145,28 @@ class Exchange final : public Courier {
   void send(Peer& peer, const Message& message, const std::string& text, int descriptor = -1);
   void tell_all(const Message& message, const std::string& text, int descriptor = -1);
   void connect(int process);
-  void lose(int process, Due& due);
+  void lose_unreachable(Due& due);
+  void lose(int process, const std::string& why, Due& due);
+  bool is_of_the_job(Reach reach, const Message& hello, const std::string& text);
 
   // ---- The thread -------------------------------------------------------------------------------
   void run();
   bool is_alert() const { return Clock::now() < last_message_ + link_->alertness(); }
   int wait_milliseconds(const std::optional<Clock::time_point>& next, bool more) const;
-  void receive_all(int process);
-  void welcome(Descriptor stranger);
+  bool receive_some(int process);
+  void send_more(int process, short happened, Due& due);
+  void let_in();
+  void welcome(Stranger stranger);
   void handle(int process, Incoming& incoming);
   void wake();
 
   const Identity identity_;
+  const Network network_;
   Descriptor listening_;
   Descriptor waker_;
   std::unique_ptr<Link> link_;
-  Clock::time_point last_message_;     // of the thread
-  std::vector<Descriptor> strangers_;  // connected, and have not said who they are
+  Clock::time_point last_message_;  // of the thread
+  std::vector<Stranger> strangers_;
 
   std::mutex mutex_;
   std::vector<Peer> peers_;  // by process

@@ -38,10 +38,6 @@ Message refusal_of(const CallName& name, int rank, int size) {
   return about(Kind::refuse, name, rank, size);
 }
 
-std::string ended(int process) {
-  return "its process, number " + std::to_string(process) + " of the job, has ended";
-}
-
 }  // namespace
 
 bool Exchange::Call::is_in(int process) const {
@@ -182,6 +178,11 @@ std::optional<Exchange::Refusal> Exchange::ambiguity(const CallName& name, const
   return std::nullopt;
 }
 
+std::string Exchange::loss_of(int process) const {
+  return "its process, number " + std::to_string(process) + " of the job, " +
+         peers_[static_cast<std::size_t>(process)].why_lost;
+}
+
 /// A rank that will not come any more, since its process has ended.
 std::optional<Exchange::Refusal> Exchange::loss(const Call& call) const {
   const auto last = last_seats_.find(call.size);
@@ -196,7 +197,7 @@ std::optional<Exchange::Refusal> Exchange::loss(const Call& call) const {
       return Refusal{rank, "all other processes of the job have ended"};
     }
     if (process != nobody && peers_[static_cast<std::size_t>(process)].lost) {
-      return Refusal{rank, ended(process)};
+      return Refusal{rank, loss_of(process)};
     }
   }
   return std::nullopt;
@@ -304,9 +305,7 @@ std::optional<Exchange::Clock::time_point> Exchange::look_at_clocks(Due& due) {
           name, call,
           {-1, call.text + ": ranks " + call.missing() + " of " + std::to_string(call.size) +
                    " did not come within " + std::to_string(seconds) +
-                   " s (JAXMG_TIMEOUT); does every process run this call, and are "
-                   "all of them on one host" +
-                   elsewhere() + "?"},
+                   " s (JAXMG_TIMEOUT); does every process run this call" + elsewhere() + "?"},
           due);
       continue;
     }
@@ -341,7 +340,7 @@ void Exchange::tell_waiting(int process) {
 void Exchange::lose_calls(int process, Due& due) {
   for (auto& [name, call] : calls_) {
     if (call.running) {
-      due.losses.push_back({call.team, {process, ended(process)}});
+      due.losses.push_back({call.team, {process, loss_of(process)}});
     } else if (!call.failure) {
       if (const auto lost = loss(call)) fail(call, *lost, due);
     }

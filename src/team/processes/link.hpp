@@ -10,15 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "team/processes/descriptor.hpp"
-#include "team/processes/message.hpp"
-#include "team/processes/socket.hpp"
+#include "team/processes/connection.hpp"
 
 namespace jaxmg::processes {
 
 /// What a job and a process in it are called.
 struct Identity {
-  std::string job;  ///< equal in all processes of the job, and in no other job
+  std::string job;  ///< equal in all processes of the job on a host, and in no others
   int process;
   int processes;
 };
@@ -33,7 +31,8 @@ struct RankPlace {
 class Courier {
  public:
   virtual ~Courier() = default;
-  /// Never waits. `descriptor`: one to pass on, which must stay open, or -1.
+  /// Never waits. `text`: at most longest() bytes. `descriptor`: one to pass on, which must stay
+  /// open, or -1; only processes of this host get it.
   virtual void tell(int process, const Message& message, const std::string& text,
                     int descriptor = -1) = 0;
   /// To all that are connected.
@@ -69,11 +68,12 @@ class Link {
   virtual ~Link() = default;
   virtual std::shared_ptr<Member> make_team(const CallName& name, int size) = 0;
 
-  /// What `process` is sent when it has been connected to, the hello first, and the descriptors
-  /// that go with it.
-  virtual std::vector<std::pair<Message, Descriptor>> greet(int process) = 0;
-  /// Thread. Its hello: false if it is not one of ours.
-  virtual bool welcome(int process, const Message& hello, const Descriptor& passed) = 0;
+  /// What `process` is sent when it has been connected to, the hello first, and, on one host, the
+  /// descriptors that go with it.
+  virtual std::vector<std::pair<Message, Descriptor>> greet(int process, Reach reach) = 0;
+  /// Thread. Its hello: false if it is not one of ours. `passed` is empty between hosts.
+  virtual bool welcome(int process, Reach reach, const Message& hello,
+                       const Descriptor& passed) = 0;
   /// Thread. A message of a kind that is about data.
   virtual void handle(int process, Incoming& incoming) = 0;
   /// Thread. Goes on with what has been begun; whether to come back at once.

@@ -59,7 +59,8 @@ struct Message {
 };
 static_assert(std::is_trivially_copyable_v<Message>);
 
-/// Bytes that may follow a message.
+/// Bytes that may follow a message on a host, and between hosts, where data comes with messages.
 inline constexpr std::size_t longest_text = 2048;
+inline constexpr std::size_t longest_data = std::size_t{1} << 18;
 
 }  // namespace jaxmg::processes

@@ -18,6 +18,13 @@ void each_run(const Message& columns, index_t offset, index_t length, Move move)
   }
 }
 
+bool has_slot(const Message& chunk) { return chunk.slot >= 0 && chunk.slot < RingLink::ring_slots; }
+
+bool is_part_of(const Message& columns, const Message& chunk) {
+  return chunk.length > 0 && chunk.offset >= 0 &&
+         chunk.offset <= columns.height * columns.columns - chunk.length;
+}
+
 }  // namespace
 
 std::unique_ptr<Link> RingLink::make(const Identity& identity, Courier& courier) {
@@ -34,19 +41,24 @@ std::shared_ptr<Member> RingLink::make_team(const CallName& name, int size) {
   return std::make_shared<ProcessTeamCall>(courier_, fetcher, identity_.process, name, size);
 }
 
-std::vector<std::pair<Message, Descriptor>> RingLink::greet(int process) {
-  auto [ring, descriptor] = SharedMemory::create(ring_bytes);
+std::vector<std::pair<Message, Descriptor>> RingLink::greet(int process, Reach reach) {
   Message hello{Kind::hello};
   hello.length = static_cast<index_t>(ring_bytes);
   std::vector<std::pair<Message, Descriptor>> said;
+  if (reach == Reach::network) {
+    said.emplace_back(hello, Descriptor());
+    return said;
+  }
+  auto [ring, descriptor] = SharedMemory::create(ring_bytes);
   said.emplace_back(hello, std::move(descriptor));
   std::unique_lock lock(mutex_);
   peer(process).out_ring = std::move(ring);
   return said;
 }
 
-bool RingLink::welcome(int process, const Message& hello, const Descriptor& passed) {
+bool RingLink::welcome(int process, Reach reach, const Message& hello, const Descriptor& passed) {
   if (hello.length != static_cast<index_t>(ring_bytes)) return false;
+  if (reach == Reach::network) return true;
   std::unique_lock lock(mutex_);
   peer(process).in_ring = SharedMemory(passed, ring_bytes);
   return true;
@@ -62,7 +74,7 @@ void RingLink::handle(int process, Incoming& incoming) {
       take_chunk(process, message, incoming.text);
       break;
     case Kind::taken:
-      if (message.slot >= 0 && message.slot < ring_slots) {
+      if (has_slot(message)) {
         peer(process).busy[static_cast<std::size_t>(message.slot)] = false;
       }
       break;
@@ -120,19 +132,21 @@ bool RingLink::answer_one_piece(int process) {
   Message chunk{Kind::chunk};
   chunk.request = request.request;
   chunk.offset = answer.done;
-  std::string bytes;
-  std::byte* packed = nullptr;
-  if (total <= static_cast<index_t>(longest_text)) {
-    chunk.length = total;
-    bytes.resize(static_cast<std::size_t>(total));
-    packed = reinterpret_cast<std::byte*>(bytes.data());
-  } else {
+  chunk.length = std::min(static_cast<index_t>(slot_bytes), total - answer.done);
+  const bool is_short = total <= static_cast<index_t>(longest_text);
+  if (!is_short) {
     const auto slot = std::find(asking.busy.begin(), asking.busy.end(), false);
     if (slot == asking.busy.end()) return false;
     *slot = true;
     chunk.slot = static_cast<std::int32_t>(slot - asking.busy.begin());
-    chunk.length = std::min(static_cast<index_t>(slot_bytes), total - answer.done);
-    packed = asking.out_ring.data() + static_cast<std::size_t>(chunk.slot) * slot_bytes;
+  }
+  std::string bytes;
+  std::byte* packed = asking.out_ring.data();
+  if (is_short || packed == nullptr) {
+    bytes.resize(static_cast<std::size_t>(chunk.length));
+    packed = reinterpret_cast<std::byte*>(bytes.data());
+  } else {
+    packed += static_cast<std::size_t>(chunk.slot) * slot_bytes;
   }
   const auto* const source = reinterpret_cast<const std::byte*>(request.address);
   each_run(request, chunk.offset, chunk.length, [&](index_t from, index_t to, std::size_t count) {
@@ -144,6 +158,18 @@ bool RingLink::answer_one_piece(int process) {
   return true;
 }
 
+/// Where a chunk's bytes are: with it, or in its slot of the ring. Null if nowhere.
+const std::byte* RingLink::packed_at(int process, const Message& chunk, const std::string& bytes) {
+  const auto length = static_cast<std::size_t>(chunk.length);
+  if (!bytes.empty()) {
+    return bytes.size() == length ? reinterpret_cast<const std::byte*>(bytes.data()) : nullptr;
+  }
+  const std::byte* const ring = peer(process).in_ring.data();
+  if (ring == nullptr || !has_slot(chunk) || length > slot_bytes) return nullptr;
+  return ring + static_cast<std::size_t>(chunk.slot) * slot_bytes;
+}
+
+/// A chunk that does not belong to what was asked for is left out.
 void RingLink::take_chunk(int process, const Message& chunk, const std::string& bytes) {
   Fetch* fetch = nullptr;
   {
@@ -152,11 +178,8 @@ void RingLink::take_chunk(int process, const Message& chunk, const std::string& 
       fetch = &found->second;
     }
   }
-  const bool in_ring = chunk.slot >= 0 && chunk.slot < ring_slots;
-  if (fetch != nullptr) {
-    const std::byte* const packed =
-        in_ring ? peer(process).in_ring.data() + static_cast<std::size_t>(chunk.slot) * slot_bytes
-                : reinterpret_cast<const std::byte*>(bytes.data());
+  const std::byte* const packed = packed_at(process, chunk, bytes);
+  if (fetch != nullptr && packed != nullptr && is_part_of(fetch->request, chunk)) {
     Message mine = fetch->request;
     mine.stride = fetch->mine.stride;
     std::byte* const target = fetch->mine.data;
@@ -170,7 +193,7 @@ void RingLink::take_chunk(int process, const Message& chunk, const std::string& 
       fetches_.erase(chunk.request);
     }
   }
-  if (!in_ring) return;
+  if (!has_slot(chunk)) return;
   Message taken{Kind::taken};
   taken.slot = chunk.slot;
   courier_.tell(process, taken, {});

@@ -1,10 +1,14 @@
 #include "team/processes/socket.hpp"
 
-#include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <sstream>
 #include <system_error>
 
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -41,10 +45,18 @@ bool is_of_same_user(const Descriptor& connection) {
          peer.uid == ::geteuid();
 }
 
-union ControlBuffer {
-  cmsghdr align;
-  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
-};
+/// Messages leave at once, and the end of a host that says nothing any more shows.
+void tune(const Descriptor& stream) {
+  const auto set = [&stream](int level, int option, int value) {
+    if (::setsockopt(stream.get(), level, option, &value, sizeof value) != 0) fail("setsockopt");
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 4);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000);
+}
 
 }  // namespace
 
@@ -78,57 +90,50 @@ Descriptor accept_from(const Descriptor& listening) {
   }
 }
 
-Sent send_message(const Descriptor& to, const Message& message, const void* text, std::size_t bytes,
-                  int descriptor) {
-  std::array<iovec, 2> parts{};
-  parts[0] = {const_cast<Message*>(&message), sizeof message};
-  parts[1] = {const_cast<void*>(text), bytes};
-  msghdr header{};
-  header.msg_iov = parts.data();
-  header.msg_iovlen = bytes == 0 ? 1 : 2;
-  ControlBuffer control{};
-  if (descriptor >= 0) {
-    header.msg_control = control.bytes.data();
-    header.msg_controllen = control.bytes.size();
-    cmsghdr* const passed = CMSG_FIRSTHDR(&header);
-    passed->cmsg_level = SOL_SOCKET;
-    passed->cmsg_type = SCM_RIGHTS;
-    passed->cmsg_len = CMSG_LEN(sizeof descriptor);
-    std::memcpy(CMSG_DATA(passed), &descriptor, sizeof descriptor);
+Contact Contact::of(const std::string& text) {
+  std::istringstream words(text);
+  Contact contact;
+  std::string more;
+  if (words >> contact.address >> contact.port && !(words >> more) && contact.port > 0 &&
+      contact.port < 65536) {
+    return contact;
   }
+  throw Error("expected an address and a port, got \"" + text + '"');
+}
+
+Descriptor connect_to(const Contact& contact) {
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  wanted.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int status =
+      ::getaddrinfo(contact.address.c_str(), std::to_string(contact.port).c_str(), &wanted, &found);
+  if (status != 0) throw Error("address " + contact.address + ": " + ::gai_strerror(status));
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> all(found, ::freeaddrinfo);
+  Descriptor stream(
+      ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP));
+  if (stream.empty()) fail("socket");
+  tune(stream);
+  if (::connect(stream.get(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) {
+    fail("connect");
+  }
+  return stream;
+}
+
+Descriptor accept_stream(const Descriptor& listening) {
   while (true) {
-    if (::sendmsg(to.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return Sent::yes;
-    if (errno == EINTR) continue;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? Sent::later : Sent::never;
+    Descriptor stream(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (stream.empty() && errno == EINTR) continue;
+    if (!stream.empty()) tune(stream);
+    return stream;
   }
 }
 
-Received receive_message(const Descriptor& from, Incoming& incoming) {
-  incoming.text.resize(longest_text);
-  std::array<iovec, 2> parts{};
-  parts[0] = {&incoming.message, sizeof incoming.message};
-  parts[1] = {incoming.text.data(), incoming.text.size()};
-  msghdr header{};
-  header.msg_iov = parts.data();
-  header.msg_iovlen = parts.size();
-  ControlBuffer control{};
-  header.msg_control = control.bytes.data();
-  header.msg_controllen = control.bytes.size();
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(from.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::nothing;
-  if (count < static_cast<ssize_t>(sizeof incoming.message)) return Received::end;
-  incoming.text.resize(static_cast<std::size_t>(count) - sizeof incoming.message);
-  incoming.passed.reset();
-  const cmsghdr* const passed = CMSG_FIRSTHDR(&header);
-  if (passed != nullptr && passed->cmsg_type == SCM_RIGHTS) {
-    int descriptor = -1;
-    std::memcpy(&descriptor, CMSG_DATA(passed), sizeof descriptor);
-    incoming.passed = Descriptor(descriptor);
-  }
-  return Received::message;
+std::string error_of(const Descriptor& socket) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
+  return error == 0 ? "the connection has ended" : std::generic_category().message(error);
 }
 
 }  // namespace jaxmg::processes

@@ -1,12 +1,10 @@
-// Local sockets with names that are no files: they are gone with the process that has them.
+// Sockets by which processes find each other: local ones, with names that are no files and are gone
+// with the process that has them, and, between hosts, TCP.
 #pragma once
 
-#include <cstddef>
-#include <optional>
 #include <string>
 
 #include "team/processes/descriptor.hpp"
-#include "team/processes/message.hpp"
 
 namespace jaxmg::processes {
 
@@ -19,20 +17,24 @@ Descriptor connect_to(const std::string& name);
 /// The next that wants to connect and belongs to the same user; empty if there is none.
 Descriptor accept_from(const Descriptor& listening);
 
-enum class Sent { yes, later, never };
+/// Where a process listens for those of other hosts: a number of IPv4 or IPv6, and a port.
+struct Contact {
+  std::string address;
+  int port = 0;
 
-/// Sends without blocking. `descriptor`: one to pass on, or -1.
-Sent send_message(const Descriptor& to, const Message& message, const void* text, std::size_t bytes,
-                  int descriptor = -1);
-
-enum class Received { message, nothing, end };
-
-/// A message, without blocking. `passed`: a descriptor that came with it, or empty.
-struct Incoming {
-  Message message;
-  std::string text;
-  Descriptor passed;
+  /// "10.0.0.2 4567". Throws Error for anything else.
+  static Contact of(const std::string& text);
+  std::string text() const { return address + ' ' + std::to_string(port); }
 };
-Received receive_message(const Descriptor& from, Incoming& incoming);
+
+/// On its way to be connected to `contact`, which shows when it can be written, or in its error;
+/// one whose host does not answer for half a minute has failed. Throws Error.
+Descriptor connect_to(const Contact& contact);
+
+/// The next that wants to connect, whoever it is; empty if there is none.
+Descriptor accept_stream(const Descriptor& listening);
+
+/// In words, what has happened to a socket that cannot be used any more.
+std::string error_of(const Descriptor& socket);
 
 }  // namespace jaxmg::processes
