@@ -48,7 +48,8 @@ void arrive_with_other_processes(const CallSite& site, int device, std::string c
 std::unique_ptr<processes::Exchange> make_exchange(const JobAnswer& answer) {
   return std::make_unique<processes::Exchange>(
       processes::Identity{std::string(answer.name) + "-gpu", answer.process, answer.processes},
-      cuda::DeviceLink::make(answer.devices - answer.local_devices));
+      cuda::DeviceLink::make(answer.devices - answer.local_devices, cuda::chosen_sharing()),
+      network_of(answer));
 }
 
 std::shared_ptr<CudaTeam> meet(const CallSite& site, int device, std::string call,

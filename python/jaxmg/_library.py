@@ -93,6 +93,8 @@ def _job_teller(platform: str) -> Any:
     def tell(answer: Any) -> None:
         try:
             job = _compat.job(platform)
+            if platform == "cuda" and job.processes > 1:
+                _loading.load_nccl()
         except Exception as error:
             job = _compat.Job(0, 0, name=str(error).encode("ascii", "replace").decode()[:100])
         told = _JobAnswer(*(x.encode() if isinstance(x, str) else x for x in job))

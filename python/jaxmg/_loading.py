@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -80,6 +81,13 @@ def _in_wheel(module: str, name: str) -> Path | None:
         if path.exists():
             return path
     return None
+
+
+def load_nccl() -> None:
+    """Loads NCCL as JAX does, for the library to find by its name; nothing if it is not there."""
+    with contextlib.suppress(OSError):
+        name = "libnccl.so.2"
+        ctypes.CDLL(str(_in_wheel("nvidia.nccl", name) or name))
 
 
 def load_nvidia_libraries(major: int) -> None:

@@ -44,6 +44,9 @@ class TeamCall {
   const int size;
   const TeamOptions options;
 
+  /// Before `rank`'s program: what has to be there for it to read from the others.
+  virtual void begin(int /*rank*/) {}
+
   /// See Mailbox; the event is recorded on `written_on`.
   virtual Event post(int rank, index_t tag, const void* data, Queue& written_on) = 0;
   virtual Entry take(int rank, int source, index_t tag) = 0;
@@ -294,6 +297,7 @@ std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& de
   std::optional<Rank<B>> rank;
   try {
     rank.emplace(team, index, device);
+    team.begin(index);
     program(*rank);
     if constexpr (B::returns_early) {
       rank->post_exit();

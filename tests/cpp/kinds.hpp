@@ -162,15 +162,21 @@ struct Cuda {
 #endif
 
 #ifdef JAXMG_WITH_CUDA
-/// GPU ranks in two processes of a job, dealt in turn, on all GPUs that there are: each process has
-/// all of them. Both processes are this one, as for Processes.
-struct CudaProcesses : Cuda {
-  static constexpr const char* name = "CudaProcesses";
+/// GPU ranks in two processes of a job, dealt in turn. Both processes are this one, as for
+/// Processes. By stations each process has all GPUs that there are; by NCCL, which does not let a
+/// GPU talk to itself, every other one.
+template <cuda::Sharing sharing>
+struct CudaRanksOfProcesses : Cuda {
+  static constexpr bool by_nccl = sharing == cuda::Sharing::nccl;
+  static constexpr const char* name = by_nccl ? "CudaNccl" : "CudaProcesses";
   static constexpr int count = 2;
 
+  static bool is_here() { return gpus() > 0; }
+  static int gpus() { return cuda_device_count() / (by_nccl ? count : 1) * (by_nccl ? count : 1); }
+
   static processes::Exchange& exchange(int process) {
-    static const std::string job = "test-gpu-" + std::to_string(getpid());
-    static const auto link = cuda::DeviceLink::make(cuda_device_count());
+    static const std::string job = name + std::to_string(getpid());
+    static const auto link = cuda::DeviceLink::make(cuda_device_count(), sharing);
     static const std::array<processes::Exchange*, count> all{
         new processes::Exchange({job, 0, count}, link),
         new processes::Exchange({job, 1, count}, link)};
@@ -180,7 +186,7 @@ struct CudaProcesses : Cuda {
   /// One rank, by a thread of its own, as a launch thread of XLA does it.
   static std::exception_ptr run_one(int rank, const Setting& setting, std::int64_t ticket,
                                     const RankProgram<Backend>& program) {
-    const int ordinal = rank % cuda_device_count();
+    const int ordinal = rank % gpus();
     JAXMG_CUDA(cudaSetDevice(ordinal));
     cudaStream_t stream = nullptr;
     JAXMG_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -222,6 +228,8 @@ struct CudaProcesses : Cuda {
     if (first) std::rethrow_exception(first);
   }
 };
+using CudaProcesses = CudaRanksOfProcesses<cuda::Sharing::automatic>;
+using CudaNccl = CudaRanksOfProcesses<cuda::Sharing::nccl>;
 #endif
 
 /// A kind of device and a scalar type.
@@ -250,14 +258,14 @@ using OnAllKindsAndProcesses =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes),
                      JAXMG_ON_ALL_SCALARS(Cuda), JAXMG_ON_ALL_SCALARS(CudaProcesses)>;
 using Devices = ::testing::Types<Cpu, Cuda>;
-using Kinds = ::testing::Types<Cpu, Processes, Cuda, CudaProcesses>;
+using Kinds = ::testing::Types<Cpu, Processes, Cuda, CudaProcesses, CudaNccl>;
 using OnAllKinds = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Cuda)>;
 using OnSubstitutingKinds =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Substituting), JAXMG_ON_ALL_SCALARS(Cuda)>;
 using OnAllPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),
                      JAXMG_ON_ALL_SCALARS(Processes), JAXMG_ON_ALL_SCALARS(Cuda),
-                     JAXMG_ON_ALL_SCALARS(CudaProcesses)>;
+                     JAXMG_ON_ALL_SCALARS(CudaProcesses), On<CudaNccl, double>>;
 #else
 using OnRealsOfAllKinds = ::testing::Types<JAXMG_ON_REALS(Cpu)>;
 using OnAllKindsAndProcesses =

@@ -280,6 +280,13 @@ def failures(mesh):
     works()
 
 
+def refused_without_nccl(mesh):
+    """GPUs that share no memory, and may use nothing else."""
+    n = 8 * jax.device_count()
+    spread = rows(spd(n, np.float64), mesh)
+    expect_failure(lambda: jaxmg.potri(spread, TILE), "unset JAXMG_TEAM to use NCCL there")
+
+
 def killed(mesh):
     """The last process is killed in the middle of a call."""
     n = 512 * jax.device_count()

@@ -102,6 +102,16 @@ def test_results_that_a_killed_process_owed_are_nan(hosts):
     assert "which had returned and was under way" in first, first
 
 
+@gpu_only
+def test_gpus_of_one_host_by_nccl():
+    run_job("all_routines,transformed", 2, 1, JAXMG_TEAM="nccl")
+
+
+@gpu_only
+def test_gpus_of_two_hosts_that_may_not_use_nccl():
+    run_job("refused_without_nccl", 2, 1, hosts=2, JAXMG_TEAM="peer")
+
+
 def test_two_jobs_at_once():
     jobs = [Job("transformed", 2, 1), Job("transformed", 2, 1, hosts=2)]
     for job in jobs:

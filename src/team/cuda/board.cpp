@@ -1,6 +1,5 @@
 #include "team/cuda/board.hpp"
 
-#include <atomic>
 #include <string>
 
 #include "device/cuda/driver.hpp"
@@ -45,9 +44,7 @@ int Board::word_of(Side side, int place, int process, int their_place, int proce
 
 /// The memory is made known to CUDA when a stream first needs it, by a thread that may wait.
 std::uint64_t Board::address(int word) const {
-  if (word < 0 || static_cast<std::size_t>(word) >= words_) {
-    throw Error("there is no word " + std::to_string(word) + " to wait for");
-  }
+  if (!has(word)) throw Error("there is no word " + std::to_string(word) + " to wait for");
   std::call_once(registered_, [this] {
     const std::size_t size = (words_ * sizeof(std::uint64_t) + page - 1) / page * page;
     JAXMG_CUDA(
@@ -72,12 +69,22 @@ const std::int32_t* Board::gone_flag() const {
   return reinterpret_cast<const std::int32_t*>(address(gone)) + 1;  // all_values is above 2^32
 }
 
+std::atomic_ref<std::uint64_t> Board::at(int word) const {
+  if (!has(word)) throw Error("there is no word " + std::to_string(word));
+  return std::atomic_ref<std::uint64_t>(reinterpret_cast<std::uint64_t*>(memory_.data())[word]);
+}
+
+std::uint64_t Board::value(int word) const { return at(word).load(std::memory_order_acquire); }
+
+/// Words only grow.
+void Board::set(int word, std::uint64_t value) const {
+  const auto set = at(word);
+  if (set.load(std::memory_order_relaxed) < value) set.store(value, std::memory_order_release);
+}
+
 /// Word `gone` first: whoever is let go on finds it set.
 void Board::release() const {
-  auto* const words = reinterpret_cast<std::uint64_t*>(memory_.data());
-  for (std::size_t word = 0; word < words_; ++word) {
-    std::atomic_ref<std::uint64_t>(words[word]).store(all_values, std::memory_order_release);
-  }
+  for (int word = 0; has(word); ++word) at(word).store(all_values, std::memory_order_release);
 }
 
 }  // namespace jaxmg::cuda

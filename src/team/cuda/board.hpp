@@ -1,6 +1,7 @@
 // Numbers by which GPUs of several processes wait for each other.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -40,11 +41,16 @@ class Board final : public Words {
   void write(cudaStream_t stream, int word, std::uint64_t value) const;
   /// The half of word `gone` that is not 0 then, as GPUs address it.
   const std::int32_t* gone_flag() const;
+  /// A word as it is now, and, of a copy of a board that this process does not see, as it is there.
+  std::uint64_t value(int word) const;
+  void set(int word, std::uint64_t value) const;
   /// Lets all go on who wait for any word, now or later: whose board it is writes no more.
   void release() const;
 
  private:
   explicit Board(processes::SharedMemory memory, int processes);
+  bool has(int word) const { return word >= 0 && static_cast<std::size_t>(word) < words_; }
+  std::atomic_ref<std::uint64_t> at(int word) const;
   std::uint64_t address(int word) const;
 
   processes::SharedMemory memory_;

@@ -1,13 +1,15 @@
 #include "team/cuda/device_link.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdlib>
 #include <iostream>
 #include <thread>
 
 #include "device/cuda/current_device.hpp"
 #include "jaxmg/error.hpp"
+#include "team/cuda/copy_columns.hpp"
 #include "team/cuda/device_team.hpp"
+#include "team/cuda/nccl_end.hpp"
 
 namespace jaxmg::cuda {
 
@@ -27,50 +29,53 @@ index_t slot_bytes_for(int others) {
   return std::min(largest_slot, share / 512 * 512);
 }
 
-/// Marks that fit into the text of one message.
-constexpr std::size_t most_marks = processes::longest_text / sizeof(Mark);
-
-std::string text_of(const Mark* marks, std::size_t count) {
-  return {reinterpret_cast<const char*>(marks), count * sizeof(Mark)};
-}
-
-std::vector<Mark> marks_of(const std::string& text) {
-  std::vector<Mark> marks(text.size() / sizeof(Mark));
-  std::memcpy(marks.data(), text.data(), marks.size() * sizeof(Mark));
-  return marks;
-}
-
 /// A thread that waits for another process's answer looks for it so long before it sleeps.
 constexpr auto busy_wait = std::chrono::microseconds(100);
 
-void copy_columns(cudaStream_t stream, std::byte* to, index_t to_stride, const std::byte* from,
-                  index_t from_stride, const ReadPiece& part) {
-  const auto bytes = [](index_t count) { return static_cast<std::size_t>(count); };
-  chaos_delay(stream);
-  if (part.columns == 1 || (to_stride == part.height && from_stride == part.height)) {
-    JAXMG_CUDA(
-        cudaMemcpyAsync(to, from, bytes(part.height * part.columns), cudaMemcpyDefault, stream));
-  } else {
-    JAXMG_CUDA(cudaMemcpy2DAsync(to, bytes(to_stride), from, bytes(from_stride), bytes(part.height),
-                                 bytes(part.columns), cudaMemcpyDefault, stream));
-  }
-}
+/// Of what a lost process was still writing when it was lost.
+constexpr auto between_releases = std::chrono::milliseconds(200);
 
 }  // namespace
 
-processes::MakeLink DeviceLink::make(int others) {
-  return [others](const processes::Identity& identity, processes::Courier& courier) {
-    return std::make_unique<DeviceLink>(identity, courier, others);
+Sharing chosen_sharing() {
+  const char* const text = std::getenv("JAXMG_TEAM");
+  const std::string chosen = text == nullptr ? "" : text;
+  if (chosen.empty()) return Sharing::automatic;
+  if (chosen == "peer") return Sharing::peer;
+  if (chosen == "nccl") return Sharing::nccl;
+  throw InvalidArgument("JAXMG_TEAM: expected peer or nccl, got " + chosen +
+                        "; unset it for what fits");
+}
+
+processes::MakeLink DeviceLink::make(int others, Sharing sharing) {
+  return [others, sharing](const processes::Identity& identity, processes::Courier& courier) {
+    return std::make_unique<DeviceLink>(identity, courier, others, sharing);
   };
 }
 
-DeviceLink::DeviceLink(const processes::Identity& identity, processes::Courier& courier, int others)
+DeviceLink::DeviceLink(const processes::Identity& identity, processes::Courier& courier, int others,
+                       Sharing sharing)
     : identity_(identity),
       courier_(courier),
       others_(others),
+      sharing_(sharing),
       slot_bytes_(slot_bytes_for(others)),
-      peers_(static_cast<std::size_t>(identity.processes)) {
-  std::tie(board_, board_descriptor_) = Board::create(identity.processes);
+      created_(Board::create(identity.processes)),
+      board_(created_.first.get()),
+      relay_(*board_, identity.process, courier),
+      passages_(identity.process, courier, surroundings()),
+      peers_(static_cast<std::size_t>(identity.processes)) {}
+
+Passages::Surroundings DeviceLink::surroundings() {
+  Passages::Surroundings outside;
+  outside.new_name = NcclEnd::new_name;
+  outside.make_end = [this](int place, Passages::Role role, const std::string& name) {
+    std::unique_lock lock(mutex_);
+    return NcclEnd::make(own_.at(static_cast<std::size_t>(place)).ordinal, role, name);
+  };
+  outside.words_of = [this](int process) -> const Words& { return board_of(process); };
+  outside.give_up_on = [this](int process, const std::string& why) { give_up_on(process, why); };
+  return outside;
 }
 
 std::shared_ptr<processes::Member> DeviceLink::make_team(const processes::CallName& name,
@@ -87,45 +92,63 @@ Message DeviceLink::station_at(int place) const {
   return message;
 }
 
-std::vector<std::pair<Message, Descriptor>> DeviceLink::greet(int, processes::Reach) {
+std::vector<std::pair<Message, Descriptor>> DeviceLink::greet(int, processes::Reach reach) {
+  const bool shares = reach == processes::Reach::host && sharing_ != Sharing::nccl;
   std::vector<std::pair<Message, Descriptor>> said;
   Message hello{Kind::hello};
   hello.length = static_cast<index_t>(Board::bytes(identity_.processes));
-  said.emplace_back(hello, board_descriptor_.copy());
+  said.emplace_back(hello, shares ? created_.second.copy() : Descriptor());
+  if (!shares) return said;
   std::unique_lock lock(mutex_);
-  for (std::size_t place = 0; place < stations_.size(); ++place) {
-    said.emplace_back(station_at(static_cast<int>(place)), stations_[place]->descriptor().copy());
+  for (std::size_t place = 0; place < own_.size(); ++place) {
+    if (own_[place].station == nullptr) continue;
+    said.emplace_back(station_at(static_cast<int>(place)),
+                      own_[place].station->descriptor().copy());
   }
   return said;
 }
 
+/// A process that passes no board shares nothing.
 bool DeviceLink::welcome(int process, processes::Reach, const Message& hello,
                          const Descriptor& passed) {
   if (hello.length != static_cast<index_t>(Board::bytes(identity_.processes))) return false;
   std::unique_lock lock(mutex_);
-  peers_[static_cast<std::size_t>(process)].board =
-      std::make_unique<Board>(passed, identity_.processes);
+  Peer& peer = peers_[static_cast<std::size_t>(process)];
+  peer.is_apart = passed.empty() || sharing_ == Sharing::nccl;
+  peer.board = peer.is_apart ? Board::create(identity_.processes).first
+                             : std::make_unique<Board>(passed, identity_.processes);
   return true;
+}
+
+/// None where nobody could read from it. It is for others to find out whether they can.
+std::unique_ptr<Station> DeviceLink::new_station(int ordinal) const {
+  if (sharing_ == Sharing::nccl) return nullptr;
+  try {
+    return std::make_unique<Station>(ordinal);
+  } catch (const DeviceError&) {
+    if (sharing_ == Sharing::peer || device_is_lost()) throw;
+    return nullptr;
+  }
 }
 
 int DeviceLink::open(int ordinal) {
   std::unique_lock lock(mutex_);
-  const auto here = std::find_if(stations_.begin(), stations_.end(), [&](const auto& station) {
-    return station->ordinal() == ordinal;
-  });
-  if (here != stations_.end()) return static_cast<int>(here - stations_.begin());
-  const int place = static_cast<int>(stations_.size());
+  const auto here = std::find_if(own_.begin(), own_.end(),
+                                 [&](const Own& own) { return own.ordinal == ordinal; });
+  if (here != own_.end()) return static_cast<int>(here - own_.begin());
+  const int place = static_cast<int>(own_.size());
   if (place == Board::most_places)
     throw Error("a process has too many GPUs for a call with others");
-  stations_.push_back(std::make_unique<Station>(ordinal));
-  const int descriptor = stations_.back()->descriptor().get();
+  own_.push_back({ordinal, new_station(ordinal)});
+  if (own_.back().station == nullptr) return place;
+  const int descriptor = own_.back().station->descriptor().get();
   lock.unlock();
   // A process that is connected to now may be told twice.
   courier_.tell_everybody(station_at(place), {}, descriptor);
   return place;
 }
 
-const Board& DeviceLink::board_of(int process) {
+const Board& DeviceLink::board_of(int process) const {
   if (process == identity_.process) return *board_;
   std::unique_lock lock(mutex_);
   const auto& board = peers_.at(static_cast<std::size_t>(process)).board;
@@ -133,7 +156,19 @@ const Board& DeviceLink::board_of(int process) {
   return *board;
 }
 
-void DeviceLink::give_up() { board_->release(); }
+void DeviceLink::give_up() {
+  board_->release();
+  std::vector<int> apart;
+  {
+    std::unique_lock lock(mutex_);
+    for (std::size_t process = 0; process < peers_.size(); ++process) {
+      if (peers_[process].is_apart) apart.push_back(static_cast<int>(process));
+    }
+  }
+  const std::string why =
+      "process " + std::to_string(identity_.process) + " of the job has lost a GPU";
+  for (const int process : apart) courier_.tell(process, Message{Kind::broken}, why);
+}
 
 const std::int32_t* DeviceLink::gone_flag(int process) { return board_of(process).gone_flag(); }
 
@@ -146,34 +181,43 @@ void DeviceLink::watch(Returned call) {
 }
 
 /// With the lock. Those who wait for results that need `process` are told that they do so in vain.
-void DeviceLink::report_returned(int process) const {
+void DeviceLink::report_returned(int process, const std::string& why) const {
   for (const Returned& call : returned_) {
     const auto of = std::find_if(call.ranks.begin(), call.ranks.end(),
                                  [&](const RankPlace& rank) { return rank.process == process; });
     if (of == call.ranks.end() || call.end.has_happened()) continue;
     std::cerr << "jaxmg: rank " << of - call.ranks.begin() << " of " << call.ranks.size()
-              << " failed: its process, number " << process
-              << " of the job, has ended; the results of " << call.text
+              << " failed: " << why << "; the results of " << call.text
               << ", which had returned and was under way, are NaN" << std::endl;
   }
 }
 
 /// After the teams have been told, so that what is read then is nobody's result.
 void DeviceLink::lose(int process) {
-  std::unique_lock lock(mutex_);
-  Peer& peer = peers_[static_cast<std::size_t>(process)];
-  peer.lost = true;
-  report_returned(process);
-  if (peer.board) peer.board->release();  // and again in work()
-  for (auto& [pair, inlet] : inlets_) {
-    if (std::get<1>(pair) == process) inlet->fail("its process has ended");
+  give_up_on(process, "its process, number " + std::to_string(process) + " of the job, has ended");
+}
+
+void DeviceLink::give_up_on(int process, const std::string& why) {
+  {
+    std::unique_lock lock(mutex_);
+    Peer& peer = peers_[static_cast<std::size_t>(process)];
+    if (peer.lost) return;
+    peer.lost = true;
+    peer.why_lost = why;
+    report_returned(process, why);
+    if (peer.board) peer.board->release();  // and again in work()
+    for (auto& [pair, inlet] : inlets_) {
+      if (std::get<1>(pair) == process) inlet->fail(why);
+    }
   }
+  passages_.lose(process, why);
 }
 
 // ---- Events -------------------------------------------------------------------------------------
 
-Mark DeviceLink::mark(const Lane& lane) {
+Mark DeviceLink::mark(const Lane& lane, const std::vector<int>& others) {
   Mark mark{};
+  std::vector<int> apart;
   {
     std::unique_lock lock(mutex_);
     const auto next = static_cast<int>(lanes_.size()) + Board::gone + 1;
@@ -181,8 +225,12 @@ Mark DeviceLink::mark(const Lane& lane) {
     if (counted.word >= Board::most_lanes) throw Error("too many queues for a board");
     ++counted.value;
     mark = counted;
+    std::copy_if(others.begin(), others.end(), std::back_inserter(apart), [this](int process) {
+      return peers_[static_cast<std::size_t>(process)].is_apart;
+    });
   }
   board_->write(lane.stream, mark.word, mark.value);
+  if (!apart.empty()) relay_.promise(mark, apart);
   return mark;
 }
 
@@ -202,14 +250,35 @@ DeviceLink::Inlet& DeviceLink::inlet(int place, const RankPlace& source) {
   std::unique_lock lock(mutex_);
   auto& made = inlets_[{place, source.process, source.place}];
   if (!made) made = std::make_unique<Inlet>();
-  if (made->slots == nullptr) {
-    Peer& peer = peers_[static_cast<std::size_t>(source.process)];
-    if (peer.lost) throw DeviceError("its process has ended");
-    Peer::Seen& seen = peer.stations.at(source.place);
-    made->slots = seen.station->data_for(stations_[static_cast<std::size_t>(place)]->ordinal());
-    made->slot_bytes = seen.slot_bytes;
+  if (made->slots != nullptr || made->needs_passage) return *made;
+  Peer& peer = peers_[static_cast<std::size_t>(source.process)];
+  if (peer.lost) throw DeviceError(peer.why_lost);
+  const auto seen = peer.stations.find(source.place);
+  try {
+    if (peer.is_apart || seen == peer.stations.end()) {
+      throw DeviceError("process " + std::to_string(source.process) +
+                        " of the job shares no memory of its GPUs with this one");
+    }
+    const int ordinal = own_[static_cast<std::size_t>(place)].ordinal;
+    made->slots = seen->second.station->data_for(ordinal);
+    made->slot_bytes = seen->second.slot_bytes;
+  } catch (const DeviceError& error) {
+    if (sharing_ == Sharing::peer) {
+      throw DeviceError(error.what() + std::string("; unset JAXMG_TEAM to use NCCL there"));
+    }
+    made->needs_passage = true;
   }
   return *made;
+}
+
+bool DeviceLink::connect(int place, const RankPlace& source) {
+  if (!inlet(place, source).needs_passage) return true;
+  bool both = false;
+  {
+    std::unique_lock lock(mutex_);
+    both = peers_[static_cast<std::size_t>(source.process)].is_apart;
+  }
+  return passages_.connect(place, source, both);
 }
 
 void DeviceLink::Inlet::wait_for(std::uint64_t pieces) {
@@ -231,6 +300,16 @@ void DeviceLink::Inlet::fail(const std::string& why) {
 void DeviceLink::read(int place, const RankPlace& source, const std::vector<Mark>& taken,
                       Queue& queue, const ByteColumns<const std::byte>& theirs,
                       const ByteColumns<std::byte>& mine) {
+  if (inlet(place, source).needs_passage) {
+    passages_.read(place, source, taken, queue.stream(), theirs, mine);
+  } else {
+    read_station(place, source, taken, queue, theirs, mine);
+  }
+}
+
+void DeviceLink::read_station(int place, const RankPlace& source, const std::vector<Mark>& taken,
+                              Queue& queue, const ByteColumns<const std::byte>& theirs,
+                              const ByteColumns<std::byte>& mine) {
   Inlet& from = inlet(place, source);
   std::unique_lock lock(from.reading);
   const ReadPieces pieces(theirs.height, theirs.columns, from.slot_bytes);
@@ -303,6 +382,7 @@ void DeviceLink::handle(int process, Incoming& incoming) {
   const Pair pair(message.target, process, message.place);
   switch (message.kind) {
     case Kind::station: {
+      if (incoming.passed.empty()) return;
       std::unique_lock lock(mutex_);
       auto& stations = peers_[static_cast<std::size_t>(process)].stations;
       if (stations.count(message.place) != 0) return;
@@ -336,8 +416,15 @@ void DeviceLink::handle(int process, Incoming& incoming) {
       inlet.changed.notify_all();
       return;
     }
-    default:
+    case Kind::reached: {
+      const Board& copy = board_of(process);
+      for (const Mark& mark : marks_of(incoming.text)) copy.set(mark.word, mark.value);
       return;
+    }
+    case Kind::broken:
+      return give_up_on(process, incoming.text);
+    default:
+      return passages_.handle(process, incoming);
   }
 }
 
@@ -365,7 +452,7 @@ void DeviceLink::serve(const Pair& pair, Outlet& asked) {
 void DeviceLink::prepare(const Pair& pair, Outlet& asked) {
   std::unique_lock lock(mutex_);
   const auto place = static_cast<std::size_t>(std::get<0>(pair));
-  const Station& station = *stations_.at(place);
+  const Station& station = *own_.at(place).station;
   JAXMG_CUDA(cudaSetDevice(station.ordinal()));
   if (asked.stream != nullptr) return;
   const std::int64_t before =
@@ -396,6 +483,9 @@ void DeviceLink::enqueue_pieces(const Pair& pair, Outlet& asked) {
     const ReadPieces pieces(request.height, request.columns, slot_bytes_);
     for (; asked.done < pieces.count(); ++asked.done) {
       if (asked.next - asked.consumed == Board::slots) return;
+      const auto lock = passages_.hold(place);
+      held_ = !lock.owns_lock();
+      if (held_) return;
       const std::uint64_t piece = asked.next;
       if (piece >= Board::slots) {
         board_of(process).make_wait(
@@ -417,19 +507,30 @@ void DeviceLink::enqueue_pieces(const Pair& pair, Outlet& asked) {
 }
 
 bool DeviceLink::work() {
+  relay_.work();
+  passages_.work();
+  if (std::exchange(held_, false)) {
+    for (auto& [pair, asked] : outlets_) {
+      if (!asked.requests.empty()) serve(pair, asked);
+    }
+  }
+  if (Clock::now() < next_release_) return held_;
+  next_release_ = Clock::now() + between_releases;
   std::unique_lock lock(mutex_);
   for (const Peer& peer : peers_) {
     if (peer.lost && peer.board) peer.board->release();
   }
-  return false;
+  return held_;
 }
 
 /// What a process's GPUs were writing when it ended may still arrive after its board has been set.
 std::optional<DeviceLink::Clock::time_point> DeviceLink::next_look() {
+  if (relay_.has_promised()) return Clock::now() + Relay::interval;
+  auto next = passages_.next_look();
   std::unique_lock lock(mutex_);
   const bool any = std::any_of(peers_.begin(), peers_.end(), [](const Peer& p) { return p.lost; });
-  if (!any) return std::nullopt;
-  return Clock::now() + std::chrono::milliseconds(200);
+  if (any) next = next ? std::min(*next, next_release_) : next_release_;
+  return next;
 }
 
 }  // namespace jaxmg::cuda

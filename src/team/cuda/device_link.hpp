@@ -21,6 +21,10 @@
 // wait for younger work could hold up that very work. For the same reason queues drain by
 // themselves after a failure, all posts being numbers that will be written; only where a process
 // has ended, or lost its GPU, others, or it, set all words of its board.
+//
+// All that is for processes that share memory. Between hosts a process has a copy of another's
+// board, which relay.hpp keeps true, and data goes through passages (passages.hpp), by NCCL; so it
+// does on one host between GPUs that cannot read each other's station.
 #pragma once
 
 #include <atomic>
@@ -35,6 +39,8 @@
 
 #include "device/cuda/queue.hpp"
 #include "team/cuda/board.hpp"
+#include "team/cuda/passages.hpp"
+#include "team/cuda/relay.hpp"
 #include "team/cuda/station.hpp"
 #include "team/processes/link.hpp"
 #include "team/rank.hpp"
@@ -42,26 +48,32 @@
 
 namespace jaxmg::cuda {
 
-/// That a queue of some process has come to a post: its word's number.
-struct Mark {
-  std::int32_t process;
-  std::int32_t word;
-  std::uint64_t value;
-};
+/// How processes reach each other's GPUs: by stations and boards where they can, and else by NCCL
+/// and messages; or always by the one or the other.
+enum class Sharing { automatic, peer, nccl };
+
+/// What JAXMG_TEAM says. Throws InvalidArgument.
+Sharing chosen_sharing();
 
 class DeviceLink final : public processes::Link {
  public:
   /// For Exchange; `others`: GPUs of the job that are not this process's, between which a station
   /// is divided.
-  static processes::MakeLink make(int others);
-  DeviceLink(const processes::Identity& identity, processes::Courier& courier, int others);
+  static processes::MakeLink make(int others, Sharing sharing);
+  DeviceLink(const processes::Identity& identity, processes::Courier& courier, int others,
+             Sharing sharing);
 
   /// The place of a GPU of this process, whose station the others have then been told of. Allocates
   /// it on the first call; by a thread that may wait.
   int open(int ordinal);
 
-  /// Has `lane` write its next number: what it has been given so far is done when that is there.
-  Mark mark(const Lane& lane);
+  /// Whether the GPU at `place` can read from `source`, and, where both certainly need that, the
+  /// other way round. Not yet: what is missing is under way. Throws DeviceError if it never can.
+  bool connect(int place, const processes::RankPlace& source);
+
+  /// Has `lane` write its next number, which `others` may wait for: what it has been given so far
+  /// is done when that is there.
+  Mark mark(const Lane& lane, const std::vector<int>& others);
   /// The event of another process's post.
   Event event_of(const Mark& mark);
   /// Enqueues a copy from the memory of another process's GPU to that of the GPU at `place`, which
@@ -72,6 +84,8 @@ class DeviceLink final : public processes::Link {
             const ByteColumns<std::byte>& mine);
   /// This process cannot use a GPU any more: nobody may wait for it.
   void give_up();
+  /// Thread. Nothing more will come from another process's GPUs, nor get there.
+  void give_up_on(int process, const std::string& why);
   /// Not 0, for GPUs, once a process has ended or given up.
   const std::int32_t* gone_flag(int process);
   /// A call that has returned, its work being under way until `end`.
@@ -101,6 +115,7 @@ class DeviceLink final : public processes::Link {
   struct Inlet {
     std::mutex reading;  // one rank at a time
     std::uint64_t next = 0;
+    bool needs_passage = false;
     std::byte* slots = nullptr;
     index_t slot_bytes = 0;
     std::atomic<std::uint64_t> served{0};
@@ -128,18 +143,30 @@ class DeviceLink final : public processes::Link {
 
   struct Peer {
     std::unique_ptr<Board> board;
+    bool is_apart = false;  // it shares no memory: the board is a copy
     struct Seen {
       std::unique_ptr<PeerStation> station;
       index_t slot_bytes;
     };
     std::map<int, Seen> stations;  // by place
     bool lost = false;
+    std::string why_lost;
+  };
+  /// One of our GPUs.
+  struct Own {
+    int ordinal;
+    std::unique_ptr<Station> station;  // none where nobody can or shall read from it
   };
 
-  const Board& board_of(int process);
-  void report_returned(int process) const;
+  const Board& board_of(int process) const;
+  Passages::Surroundings surroundings();
+  std::unique_ptr<Station> new_station(int ordinal) const;
+  void report_returned(int process, const std::string& why) const;
   processes::Message station_at(int place) const;
   Inlet& inlet(int place, const processes::RankPlace& source);
+  void read_station(int place, const processes::RankPlace& source, const std::vector<Mark>& taken,
+                    Queue& queue, const ByteColumns<const std::byte>& theirs,
+                    const ByteColumns<std::byte>& mine);
   void prepare(const Pair& pair, Outlet& asked);
   void consume(Inlet& from, int place, const processes::RankPlace& source, std::uint64_t piece,
                const ReadPiece& part, Queue& queue, const ByteColumns<std::byte>& mine,
@@ -151,18 +178,24 @@ class DeviceLink final : public processes::Link {
   const processes::Identity identity_;
   processes::Courier& courier_;
   const int others_;
+  const Sharing sharing_;
   const index_t slot_bytes_;
-  std::unique_ptr<Board> board_;
-  processes::Descriptor board_descriptor_;
+  std::pair<std::unique_ptr<Board>, processes::Descriptor> created_;
+  const Board* const board_;  // this process's
+  Relay relay_;
+  Passages passages_;
 
-  std::mutex mutex_;
-  std::vector<Peer> peers_;                         // by process
-  std::vector<std::unique_ptr<Station>> stations_;  // by place
+  mutable std::mutex mutex_;
+  std::vector<Peer> peers_;  // by process
+  std::vector<Own> own_;     // by place
   std::map<const Lane*, Mark> lanes_;
   std::map<Pair, std::unique_ptr<Inlet>> inlets_;
   std::vector<Returned> returned_;
 
-  std::map<Pair, Outlet> outlets_;  // of the exchange's thread
+  // Of the exchange's thread:
+  std::map<Pair, Outlet> outlets_;
+  bool held_ = false;  // something, since a GPU reads
+  Clock::time_point next_release_{};
 };
 
 }  // namespace jaxmg::cuda

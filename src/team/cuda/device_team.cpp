@@ -1,9 +1,18 @@
 #include "team/cuda/device_team.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <thread>
+
+#include "jaxmg/error.hpp"
+#include "team/rendezvous_impl.hpp"
 
 namespace jaxmg::cuda {
 namespace {
+
+/// How often a rank looks whether it is connected.
+constexpr auto while_connecting = std::chrono::milliseconds(1);
 
 TeamOptions pulling() {
   TeamOptions options;
@@ -18,6 +27,25 @@ DeviceTeamCall::DeviceTeamCall(processes::Courier& courier, DeviceLink& link, in
     : SpreadTeamCall(courier, process, name, size_, pulling()),
       link_(link),
       logs_(static_cast<std::size_t>(size_)) {}
+
+void DeviceTeamCall::begin(int rank) {
+  const auto limit = std::chrono::steady_clock::now() + jaxmg::detail::arrival_timeout();
+  std::vector<processes::RankPlace> elsewhere;
+  std::copy_if(
+      ranks().begin(), ranks().end(), std::back_inserter(elsewhere),
+      [&](const processes::RankPlace& other) { return other.process != place_of(rank).process; });
+  for (const processes::RankPlace& other : elsewhere) link_.connect(place_of(rank).place, other);
+  for (const processes::RankPlace& other : elsewhere) {
+    while (!link_.connect(place_of(rank).place, other)) {
+      throw_if_failed();
+      if (std::chrono::steady_clock::now() > limit) {
+        throw TimeOut("NCCL did not connect it to process " + std::to_string(other.process) +
+                      " of the job in time (JAXMG_TIMEOUT; NCCL_DEBUG=INFO says more)");
+      }
+      std::this_thread::sleep_for(while_connecting);
+    }
+  }
+}
 
 /// A rank whose GPU is lost has posted what will never happen.
 void DeviceTeamCall::poison(int rank, std::exception_ptr failure) {
@@ -36,7 +64,7 @@ void DeviceTeamCall::watch(const std::string& text, Event end) const {
 }
 
 void DeviceTeamCall::mark(processes::Message& post, Queue& queue) {
-  const Mark mark = link_.mark(queue.lane());
+  const Mark mark = link_.mark(queue.lane(), others());
   post.process = mark.process;
   post.word = mark.word;
   post.value = mark.value;

@@ -15,6 +15,8 @@ class DeviceTeamCall final : public processes::SpreadTeamCall<Backend> {
   DeviceTeamCall(processes::Courier& courier, DeviceLink& link, int process,
                  const processes::CallName& name, int size);
 
+  /// Connects the rank's GPU with those of other processes; the first such call takes long.
+  void begin(int rank) override;
   void poison(int rank, std::exception_ptr failure) override;
   void read(int rank, int source, Queue& queue, const ByteColumns<const std::byte>& theirs,
             const ByteColumns<std::byte>& mine) override;

@@ -9,17 +9,21 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::processes {
+
+using namespace std::chrono_literals;
+
 namespace {
 
 /// Of one process, before others have their turn.
 constexpr int most_messages_at_once = 64;
 
 /// Who connects says at once who it is. Anybody can connect over a network.
-constexpr auto patience_with_strangers = std::chrono::seconds(10);
+constexpr auto patience_with_strangers = 10s;
 constexpr std::size_t most_strangers = 1024;
 
 /// Takes as long whatever the difference.
@@ -146,7 +150,8 @@ void Exchange::lose(int process, const std::string& why, Due& due) {
 // ---- The thread ---------------------------------------------------------------------------------
 
 void Exchange::run() {
-  bool more = false;  // to answer at once
+  ::prctl(PR_SET_TIMERSLACK, 1000ul);  // in ns: a link may ask to come back within microseconds
+  bool more = false;                   // to answer at once
   while (true) {
     Due due;
     std::vector<pollfd> polled;
@@ -180,7 +185,8 @@ void Exchange::run() {
     }
     settle(due);
     due = {};
-    if (::poll(polled.data(), polled.size(), wait_milliseconds(next, more)) < 0) continue;
+    const auto wait = wait_at_most(next, more);
+    if (::ppoll(polled.data(), polled.size(), wait ? &*wait : nullptr, nullptr) < 0) continue;
 
     std::uint64_t woken = 0;
     [[maybe_unused]] const auto drained = ::read(waker_.get(), &woken, sizeof woken);
@@ -195,11 +201,14 @@ void Exchange::run() {
   }
 }
 
-int Exchange::wait_milliseconds(const std::optional<Clock::time_point>& next, bool more) const {
-  if (more) return 0;
-  if (!next) return -1;
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*next - Clock::now());
-  return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, 60000));
+/// For poll(): nothing if it may wait for ever.
+std::optional<timespec> Exchange::wait_at_most(const std::optional<Clock::time_point>& next,
+                                               bool more) {
+  if (more) return timespec{0, 0};
+  if (!next) return std::nullopt;
+  const std::chrono::nanoseconds left =
+      std::clamp<std::chrono::nanoseconds>(*next - Clock::now(), 0ns, 60s);
+  return timespec{left / 1s, (left % 1s).count()};
 }
 
 /// `happened`: what poll() says of the socket to `process`.
@@ -338,6 +347,14 @@ void Exchange::handle(int process, Incoming& incoming) {
     case Kind::station:
     case Kind::served:
     case Kind::consumed:
+    case Kind::reached:
+    case Kind::connect:
+    case Kind::asked:
+    case Kind::offered:
+    case Kind::granted:
+    case Kind::sending:
+    case Kind::receiving:
+    case Kind::broken:
       link_->handle(process, incoming);
       return;
     case Kind::hello:

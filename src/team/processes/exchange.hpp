@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 #include <deque>
 #include <functional>
 #include <map>
@@ -152,7 +153,8 @@ class Exchange final : public Courier {
   // ---- The thread -------------------------------------------------------------------------------
   void run();
   bool is_alert() const { return Clock::now() < last_message_ + link_->alertness(); }
-  int wait_milliseconds(const std::optional<Clock::time_point>& next, bool more) const;
+  static std::optional<timespec> wait_at_most(const std::optional<Clock::time_point>& next,
+                                              bool more);
   bool receive_some(int process);
   void send_more(int process, short happened, Due& due);
   void let_in();

@@ -33,7 +33,16 @@ enum class Kind : std::int32_t {
   // Of links between GPUs alone; see team/cuda/device_link.hpp.
   station,  ///< memory of the device at `place`, whose descriptor comes with it
   served,  ///< pieces up to `value` are under way, for the device at `place`; text: what has failed
-  consumed  ///< pieces up to `value` are on their way out, of the device at `place`
+  consumed,  ///< pieces up to `value` are on their way out, of the device at `place`
+  // Of those that share no memory; see team/cuda/relay.hpp and team/cuda/passages.hpp.
+  reached,  ///< text: words of the sender's and their numbers
+  connect,  ///< the device at `place` is to be sent data by that at `target`; text: by which name
+  asked,    ///< a request to the device at `target` for data that it is to send to `place`
+  offered,  ///< it is the request's turn at the device at `place`, and it asks for that at `target`
+  granted,  ///< which it has
+  sending,  ///< the next piece, from the device at `place`, is enqueued
+  receiving,  ///< so it is at the device at `place`, where it is received
+  broken      ///< the sender's GPUs can do nothing more with the receiver's; text: why
 };
 
 /// Of fixed size; a text, or a chunk's bytes, may follow.

@@ -156,6 +156,11 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
   }
 
  protected:
+  /// The failure that all report, if a rank has failed.
+  void throw_if_failed() {
+    std::unique_lock lock(mutex_);
+    if (!failures_.empty()) std::rethrow_exception(failure());
+  }
   const RankPlace& place_of(int rank) const { return ranks_[static_cast<std::size_t>(rank)]; }
   const std::vector<RankPlace>& ranks() const { return ranks_; }
   /// Other processes that have ranks of the call.
