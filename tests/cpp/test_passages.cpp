@@ -24,6 +24,7 @@
 #include <gtest/gtest.h>
 
 #include "jaxmg/error.hpp"
+#include "team/cuda/nccl.hpp"
 #include "team/cuda/passages.hpp"
 #include "team/cuda/relay.hpp"
 
@@ -578,6 +579,16 @@ TEST(Turn, IsGivenInTheOrderOfAsking) {
   EXPECT_FALSE(turn.give_back(1));
   EXPECT_FALSE(turn.give_back(3));
   EXPECT_FALSE(turn.is_taken());
+}
+
+TEST(Nccl, IsThereOrSaysWhatToInstall) {
+  try {
+    EXPECT_NE(nccl::library().Send, nullptr);
+  } catch (const DeviceError& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("NCCL cannot be used: libnccl.so.2"), std::string::npos) << what;
+    EXPECT_NE(what.find("nvidia-nccl-cu13"), std::string::npos) << what;
+  }
 }
 
 /// What a relay says.
