@@ -11,9 +11,6 @@
 namespace jaxmg::cuda {
 namespace {
 
-/// With which the two ends get to know each other.
-constexpr std::size_t first_bytes = 512;
-
 /// It waits for threads and for the GPU.
 void abort_elsewhere(nccl::Communicator communicator) {
   if (communicator == nullptr) return;
@@ -53,7 +50,7 @@ void NcclEnd::connect(const nccl::UniqueId& name) {
       if (state_ == State::failed) return abort_elsewhere(made);
       communicator_ = made;
     }
-    transfer(first_bytes);
+    transfer(static_cast<std::size_t>(piece_bytes));  // what any later one may need is there then
     JAXMG_CUDA(cudaStreamSynchronize(stream_));
     std::unique_lock lock(mutex_);
     if (state_ == State::connecting) state_ = State::ready;
