@@ -29,6 +29,14 @@ def curves(ax):
     }
 
 
+def looks_differ(ax):
+    looks = {
+        (line.get_color(), line.get_linestyle(), line.get_marker(), line.get_alpha())
+        for line in ax.get_lines()
+    }
+    return len(looks) == len(ax.get_lines())
+
+
 def test_figure_3(figures, tmp_path):
     """Three panels in the paper's order, log-log, a curve for each tile, matrix and baseline."""
     rows = []
@@ -66,8 +74,7 @@ def test_figure_3(figures, tmp_path):
     lines = {line.get_label(): line for line in panels[0].get_lines()}
     assert lines["jaxmg, random"].get_linestyle() == "-"
     assert lines["jaxmg, diagonal"].get_linestyle() == ":"
-    looks = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
-    assert len(looks) == len(lines)
+    assert looks_differ(panels[0])
     assert curves(shares.axes[0])["jaxmg, random"] == [(512, 0.5), (1024, 0.5)]
     (legend,) = times.legends
     assert len(legend.get_texts()) == 8
@@ -94,7 +101,7 @@ def test_records_together(figures, tmp_path):
     assert lines["jaxmg (old)"].get_color() != lines["jaxmg (new)"].get_color()
 
 
-def test_labels_say_what_differs(figures, tmp_path):
+def test_labels_and_looks_say_what_differs(figures, tmp_path):
     rows = [row(devices=d, rhs=r) for d in (1, 2) for r in (1, 3)] + [row("jax", devices=2)]
     plot([record_of(*rows)], ["a"], tmp_path / "a.svg", arrays=False)
     (ax,) = figures[0].axes
@@ -102,6 +109,20 @@ def test_labels_say_what_differs(figures, tmp_path):
         "jax, 1 rhs",
         *(f"jaxmg, {d} devices, {r} rhs" for d in (1, 2) for r in (1, 3)),
     }
+    assert looks_differ(ax)
+
+
+def test_calls_within_a_jit_are_told_apart(figures, tmp_path):
+    rows = [row(series, jit=jit) for series in ("jaxmg", "cusolvermg") for jit in (True, False)]
+    plot([record_of(*rows, row("jax"))], ["a"], tmp_path / "a.svg", arrays=False)
+    (ax,) = figures[0].axes
+    assert set(curves(ax)) == {
+        *(f"{name}, {how}" for name in ("jaxmg", "cusolvermg") for how in ("jit", "no jit")),
+        "jax",
+    }
+    assert looks_differ(ax)
+    plot([record_of(*rows[::2])], ["a"], tmp_path / "a.svg", arrays=False)
+    assert set(curves(figures[-1].axes[0])) == {"jaxmg", "cusolvermg"}
 
 
 def test_a_librarys_factorisation_stands_beside_the_solution(figures, tmp_path):

@@ -24,6 +24,7 @@ def test_schema():
         "array_seconds",
         "device_gflops",
         "donated",
+        "jit",
         "kappa",
         "matrix",
         "stage_seconds",
@@ -82,6 +83,7 @@ def test_lines_of_the_console():
     ]
     assert " random 1e+10 jaxmg " in report.line(row(kappa=1e10))
     assert " diagonal     jaxmg " in report.line(row(matrix="diagonal", kappa=1e10))
+    assert " random       jaxmg, jit " in report.line(row(jit=True))
     assert report.ratios(record_of(row())) == report.shares_of_gemm(record_of(row())) == ""
 
 
@@ -89,6 +91,7 @@ def test_markdown():
     rows = [
         row(
             tile=512,
+            jit=True,
             array_seconds=[0.25, 0.25],
             ratios={"jax": {"median": 0.5, "min": 0.5}, "scipy": {"median": 4, "min": 4}},
         ),
@@ -100,8 +103,8 @@ def test_markdown():
     cells = [[cell.strip() for cell in line.split(" | ")] for line in lines[4:]]
     assert {len(line) for line in cells} == {14} == {lines[3].count("|") - 1}
     assert cells[0] == [
-        *("| potrs", "float64", "64", "1", "2", "random", "jaxmg", "512", "1000.00", "1250.00"),
-        *("50", "0.50", "1.0e-01", "2.00 jax, 0.25 scipy |"),
+        *("| potrs", "float64", "64", "1", "2", "random", "jaxmg, jit", "512"),
+        *("1000.00", "1250.00", "50", "0.50", "1.0e-01", "2.00 jax, 0.25 scipy |"),
     ]
     assert cells[1][8:] == ["1000.00", "", "100", "", "1.0e-01", "|"]
     assert cells[2][8:] == ["out of memory", "", "", "", "", r"no \| room at all |"]
@@ -149,6 +152,7 @@ def test_only_the_same_is_compared():
         "matrix": "diagonal",
         "kappa": 1e5,
         "donated": True,
+        "jit": True,
         "series": "jax",
     }
     for key, value in other.items():

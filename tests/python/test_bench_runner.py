@@ -13,7 +13,7 @@ from jaxmg.bench import report, runner, series
 from jaxmg.bench.baselines import BASELINES
 from jaxmg.bench.gemm import measure_gemm
 from jaxmg.bench.progress import Progress, in_words, seconds_left
-from jaxmg.bench.routines import ROUTINES
+from jaxmg.bench.routines import ROUTINES, Problem
 
 
 @pytest.fixture
@@ -228,6 +228,49 @@ def test_donated_operands_are_made_anew(monkeypatch, short_turns):
     assert ours["donated"]
     assert len(given) == 3
     assert all(a.is_deleted() for a in given)
+
+
+CALLS = {
+    "cho_solve": ("cho_solve",),
+    "potrf": ("cho_factor",),
+    "potri": ("potri",),
+    "potrs": ("potrs", "potrs_jit_ctx"),
+    "syevd": ("syevd", "syevd_jit_ctx"),
+}
+
+
+@pytest.mark.filterwarnings("error:Some donated buffers")
+@pytest.mark.parametrize("donate", [False, True])
+@pytest.mark.parametrize("routine", ROUTINES)
+def test_calls_within_a_jit_and_by_themselves(monkeypatch, short_turns, routine, donate):
+    """A donated matrix is destroyed in either way, and does not stay beside a second one."""
+
+    def spied(call):
+        def spy(operand, *args, **kwargs):
+            leaf = jax.tree.leaves(operand)[0]
+            traced.append(isinstance(leaf, jax.core.Tracer))
+            return call(operand, *args, **kwargs)
+
+        return spy
+
+    def make(self):
+        given.append(made(self))
+        return given[-1]
+
+    traced, given = [], []
+    made = Problem.make
+    monkeypatch.setattr(Problem, "make", make)
+    for name in CALLS[routine]:
+        monkeypatch.setattr(jaxmg, name, spied(getattr(jaxmg, name)))
+    for jit, expected in ((True, {True}), (False, {False})):
+        (ours,) = one_case(routine=routine, n=32, donate=donate, jit=jit, repeats=2)
+        assert ours["status"] == "ok", ours["message"]
+        assert ours.get("jit", False) == jit
+        assert set(traced) == expected
+        traced.clear()
+    if donate and routine != "cho_solve":
+        assert len(given) == 6
+        assert all(a.is_deleted() for a, _ in given)
 
 
 @pytest.mark.parametrize("donate", [False, True])

@@ -33,6 +33,13 @@ def test_combinations_and_defaults(file_of):
     assert needs_x64(suite)
 
 
+def test_calls_are_within_a_jit_where_nothing_is_donated():
+    """Unless the case or the suite says so."""
+    suite = suite_with({}, {"donate": True}, {"jit": False}, {"donate": True, "jit": True})
+    assert [case.jit for case in suite.cases] == [True, False, False, True]
+    assert [case.jit for case in suite_with({}, jit=False).cases] == [False]
+
+
 def test_tiles_are_measured_together():
     suite = suite_with({"n": [8, 16], "tile": ["auto", 2, 4], "rhs": [1, 2]})
     together = [[case.tile for case in group] for group in suite.together()]
@@ -113,6 +120,7 @@ def test_a_suite_that_is_not_there():
         ({"repeats": True}, r"repeats: expected a whole number"),
         ({"baselines": "scipy"}, r"baselines: expected a list, got 'scipy'"),
         ({"donate": 1}, r"donate: expected true or false, got 1"),
+        ({"jit": None}, r"jit: expected true or false, got None"),
         ({"arrays": 0}, r"arrays: expected true or false, got 0"),
         ({"routine": "potrf", "baselines": ["scipy"]}, r"expected one of cusolver_.*, got 'scipy'"),
         ({"baselines": ["mkl"]}, r"baselines: expected one of .*scipy.*, got 'mkl'"),
@@ -279,5 +287,9 @@ def test_suite_of_two_gpus():
     assert {dtype for series, dtype in runs if series == "gemm"} == dtypes
     assert all(case.donate for case in suite.cases)
     small = load_suite(SUITES / "cuda-2-small.yaml")
-    against_jax = {(c.dtype, c.n) for c in small.cases if c.baselines == ("jax",)}
-    assert against_jax == {(d, 2**k) for d in dtypes for k in range(9, 14)}
+    assert {(c.routine, c.dtype, c.n) for c in small.cases} == {
+        *(("potrs", dtype, 2**k) for dtype in dtypes for k in range(9, 14)),
+        *(("syevd", "float64", 2**k) for k in range(9, 13)),
+    }
+    assert all(case.jit and not case.donate for case in small.cases)
+    assert {case.baselines for case in small.cases} == {("jax",)}

@@ -101,6 +101,7 @@ def _add_run(commands: Any) -> None:
     )
     for option, text in {
         "--donate": "jaxmg may destroy A",
+        "--jit": "call jaxmg within a jax.jit; without this, where A is not donated",
         "--arrays": "make the operands anew for each run, and time that too",
         "--stages": "run syevd once more for the times of its stages",
     }.items():
@@ -198,6 +199,7 @@ def _suite(arguments: argparse.Namespace) -> Suite:
         "warmups": arguments.warmups,
         "max_seconds": arguments.max_seconds,
         "donate": arguments.donate,
+        "jit": arguments.jit,
         "arrays": arguments.arrays,
         "stages": arguments.stages,
     }

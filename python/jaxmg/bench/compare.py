@@ -20,6 +20,7 @@ _KEY: dict[str, Any] = {
     "matrix": KINDS[0],
     "kappa": KAPPA,
     "donated": False,
+    "jit": False,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._library import ENGINES
 from . import report
 from ._extras import need
 from .baselines import BASELINES
@@ -19,8 +20,11 @@ _Panels = dict[tuple[str, str], dict[str, tuple[Row, _Points]]]
 
 #: The paper's order; other routines follow.
 _ORDER = ("potrs", "potri", "syevd")
+#: What jaxmg's curves of one tile and matrix differ in.
+_VARIANT = ("devices", "rhs", "jit")
 #: jaxmg's colours, for each record that has the same curves: its own tile, and others.
 _COLOURS = (("black", "viridis"), ("crimson", "plasma"), ("steelblue", "cool"))
+_MARKERS = "os^vDP"
 _LINES = {"random": "-", "diagonal": ":", "kernel": "-."}
 
 
@@ -86,7 +90,8 @@ def _curves(
 def _labelled(panel: list[tuple[str, Row, float]]) -> dict[str, tuple[Row, _Points]]:
     """Labels have what differs between the curves of a panel, and no more."""
     ours = [row for _, row, _ in panel if row["series"] == OURS]
-    varying = [key for key in ("devices", "rhs") if len({row[key] for row in ours}) > 1]
+    varying = [key for key in _VARIANT if len({row.get(key, False) for row in ours}) > 1]
+    variants = sorted({_variant(row) for row in ours})
     matrices = {report.matrix(row) for row in ours}
     owners: dict[tuple[str, int | None], set[str]] = {}
     for name, row, _ in panel:
@@ -99,14 +104,22 @@ def _labelled(panel: list[tuple[str, Row, float]]) -> dict[str, tuple[Row, _Poin
             words.append(f"{row['devices']} devices")
         if "rhs" in varying and row["rhs"] is not None:
             words.append(f"{row['rhs']} rhs")
+        if "jit" in varying and row["series"] in ENGINES:
+            words.append("jit" if row.get("jit", False) else "no jit")
         if len(matrices) > 1:
             words.append(report.matrix(row))
         many = len(owners[row["series"], row["tile"]]) > 1
         label = ", ".join(words) + (f" ({name})" if many else "")
         of_record = sorted(owners[row["series"], row["tile"]]).index(name)
-        _, points = curves.setdefault(label, ({**row, "of_record": of_record}, {}))
+        variant = variants.index(_variant(row)) if _variant(row) in variants else 0
+        of_curve = {**row, "of_record": of_record, "variant": variant}
+        _, points = curves.setdefault(label, (of_curve, {}))
         points.setdefault(row["n"], []).append(y)
     return curves
+
+
+def _variant(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(key, False) for key in _VARIANT)
 
 
 def _routine_of(record: Record, row: Row) -> str:
@@ -169,19 +182,22 @@ def _draw(panels: _Panels, path: Path, y: str, scale: str) -> None:
 
 
 def _style(plt: Any, row: Row, tiles: list[int], others: list[str]) -> dict[str, Any]:
-    """jaxmg: black if it chose its tile, else a colour by tile; baselines have a colour and a
-    marker, paler with a smaller tile. The line says what the matrix is."""
+    """jaxmg: black if it chose its tile, else a colour by tile; its engines have a marker by what
+    else differs. Other series have a colour and a marker each, paler with a smaller tile. The line
+    says what the matrix is."""
     share = tiles.index(row["tile"]) / max(len(tiles) - 1, 1) if row["tile"] else 1.0
     line = {"linestyle": _LINES.get(row.get("matrix", "random"), "-")}
+    variant = _MARKERS[row["variant"] % len(_MARKERS)]
     if row["series"] != OURS:
         place = others.index(row["series"])
         colour = plt.get_cmap("tab10").colors[(place + 1) % 10]
-        marker = {"marker": "s^vD*P"[place % 6], "markersize": 5}
+        shape = variant if row["series"] in ENGINES else "s^vD*P"[place % 6]
+        marker = {"marker": shape, "markersize": 5}
         if row["of_record"]:
             marker["markerfacecolor"] = "white"
         return {**line, **marker, "color": colour, "alpha": 0.4 + 0.6 * share}
     own, others_map = _COLOURS[row["of_record"] % len(_COLOURS)]
+    line["marker"] = variant
     if row["tile"] is None:
-        return {**line, "color": own, "marker": "o", "linewidth": 2}
-    colour = plt.get_cmap(others_map)(0.9 * share)
-    return {**line, "color": colour, "marker": ".", "linewidth": 1}
+        return {**line, "color": own, "linewidth": 2}
+    return {**line, "color": plt.get_cmap(others_map)(0.9 * share), "markersize": 3, "linewidth": 1}

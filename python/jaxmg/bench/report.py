@@ -9,7 +9,7 @@ from .matrices import KAPPA, KINDS
 from .programs import GEMM
 
 _CASE = ("routine", "dtype", "n", "rhs", "devices", "tile", "matrix", "series")
-_WIDTHS = (8, 10, 7, 4, 7, 5, 12, 11)
+_WIDTHS = (8, 10, 7, 4, 7, 5, 12, 15)
 
 
 def matrix(row: dict[str, Any]) -> str:
@@ -19,8 +19,13 @@ def matrix(row: dict[str, Any]) -> str:
     return f"{kind} {row['kappa']:g}" if unusual else kind
 
 
+def series(row: dict[str, Any]) -> str:
+    """The name of the series, and whether jaxmg was called within a ``jit``."""
+    return f"{row['series']}, jit" if row.get("jit", False) else str(row["series"])
+
+
 def _left(row: dict[str, Any]) -> str:
-    named = {**row, "matrix": matrix(row)}
+    named = {**row, "matrix": matrix(row), "series": series(row)}
     cells = ("-" if named[name] is None else str(named[name]) for name in _CASE)
     return " ".join(
         cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width)
@@ -126,7 +131,8 @@ def markdown(record: dict[str, Any]) -> str:
 
 def _cells(row: dict[str, Any], ceiling: dict[int, float]) -> list[str]:
     names = ("routine", "dtype", "n", "rhs", "devices", "matrix", "series", "tile")
-    left = [_cell({**row, "matrix": matrix(row)}[name]) for name in names]
+    named = {**row, "matrix": matrix(row), "series": series(row)}
+    left = [_cell(named[name]) for name in names]
     if row["status"] != "ok":
         message = " ".join(row["message"].split()).replace("|", "\\|")
         return [*left, row["status"].replace("_", " "), "", "", "", "", message]

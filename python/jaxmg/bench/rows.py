@@ -35,6 +35,8 @@ def row_of_series(case: Case, number: int, series: Series) -> Row:
         row["stage_seconds"] = series.stage_seconds
     if case.donate and series.name in ENGINES:
         row["donated"] = True
+    if case.jit and series.name in ENGINES:
+        row["jit"] = True
     return row
 
 

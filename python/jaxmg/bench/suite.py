@@ -42,6 +42,7 @@ class Case:
       warmups: runs of each series before these; the first one compiles.
       max_seconds: a series whose runs have taken this long together makes no more of them.
       donate: whether jaxmg may destroy A.
+      jit: whether jaxmg's call is made within a caller's ``jit``, as the baseline ``jax`` is.
       arrays: whether operands are made anew for each run, and that timed too.
       stages: whether one more run of jaxmg's tells the times of its stages, if it has any.
       baselines: names in the routine's `baselines`, in `SERIES`, ``gemm``, or of externals.
@@ -60,6 +61,7 @@ class Case:
     warmups: int = 1
     max_seconds: float | None = None
     donate: bool = False
+    jit: bool = True
     arrays: bool = False
     stages: bool = False
     baselines: tuple[str, ...] = ()
@@ -131,7 +133,10 @@ class Choices:
 
 # The last one goes fastest.
 _SWEPT = ("routine", "dtype", "devices", "matrix", "n", "rhs", "engine", "tile")
-_OPTIONS = ("kappa", "repeats", "warmups", "max_seconds", "donate", "arrays", "stages", "baselines")
+_OPTIONS = (
+    *("kappa", "repeats", "warmups", "max_seconds"),
+    *("donate", "jit", "arrays", "stages", "baselines"),
+)
 _SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
 
 #: In a suite: whatever is there.
@@ -150,11 +155,12 @@ def load_suite(source: str | Path, choices: Choices | None = None) -> Suite:
     A suite is a mapping with a list ``cases``. There may be ``name``, ``description``;
     ``platform``, JAX's name of it or ``any``, which is CUDA where there are GPUs; ``devices``, a
     number or ``all``; ``programs`` (a folder); ``externals``, a mapping of names to commands; and
-    the defaults ``kappa``, ``repeats``, ``warmups``, ``max_seconds``, ``donate``, ``arrays``,
-    ``stages``, ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``, ``devices``,
-    ``matrix``, ``engine`` and ``tile``, any of them a list, which stands for all combinations, and
-    may set the defaults anew. A tile of ``auto`` is chosen by jaxmg. Combinations of a routine and
-    an engine that it does not have are left out.
+    the defaults ``kappa``, ``repeats``, ``warmups``, ``max_seconds``, ``donate``, ``jit``,
+    ``arrays``, ``stages``, ``baselines``. A case has ``routine``, ``dtype``, ``n``, ``rhs``,
+    ``devices``, ``matrix``, ``engine`` and ``tile``, any of them a list, which stands for all
+    combinations, and may set the defaults anew. A tile of ``auto`` is chosen by jaxmg. ``jit``,
+    where nobody says it, is true unless A is donated. Combinations of a routine and an engine that
+    it does not have are left out.
 
     Args:
       source: a YAML file, or one of `names`.
@@ -254,6 +260,7 @@ def _cases(settings: Mapping[str, Any], externals: Iterable[str]) -> Iterator[Ca
 def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
     if fields.get("tile") == "auto":
         fields["tile"] = None
+    fields.setdefault("jit", fields.get("donate") is not True)
     case = Case(**fields)
     _one_of("routine", case.routine, ROUTINES)
     _one_of("dtype", case.dtype, SUPPORTED)
@@ -263,7 +270,7 @@ def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
     allowed = (*ROUTINES[case.routine].baselines, GEMM, *of_programs, *externals)
     for name in case.baselines:
         _one_of("baselines", name, allowed)
-    for key in ("donate", "arrays", "stages"):
+    for key in ("donate", "jit", "arrays", "stages"):
         if not isinstance(getattr(case, key), bool):
             raise ValueError(f"{key}: expected true or false, got {getattr(case, key)!r}")
     for key, at_least in {"n": 1, "rhs": 1, "devices": 1, "repeats": 1, "warmups": 0}.items():

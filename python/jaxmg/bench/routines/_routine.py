@@ -129,13 +129,29 @@ class Routine(abc.ABC):
         """The operands of a case."""
         return Problem(case, mesh, self.matrix(case))
 
-    def prepare(self, case: Case, problem: Problem) -> Timed:
-        """What is timed of jaxmg.
+    def run_in_storage(
+        self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array
+    ) -> tuple[Any, jax.Array | None]:
+        """Calls jaxmg once within a ``jit`` that donates A.
 
-        Under ``jit``, as in a user's program, and as the baselines of JAX; eagerly if A is donated.
+        Returns:
+          What `run` returns, and what A's storage becomes, which must leave the ``jit``: XLA
+          aliases a donated A with a result of its shape only. None where `run` returns such a one.
         """
-        call = functools.partial(self.run, case, problem.mesh)
-        return timed(case, problem, call if case.donate else jax.jit(call))
+        return self.run(case, mesh, a, b), None
+
+    def prepare(self, case: Case, problem: Problem) -> Timed:
+        """What is timed of jaxmg: a call by itself, or a program under ``jit`` that is nothing
+        but the call."""
+        return timed(case, problem, self._call(case, problem.mesh))
+
+    def _call(self, case: Case, mesh: Mesh) -> Callable[..., Any]:
+        if not case.jit:
+            return functools.partial(self.run, case, mesh)
+        if not case.donate:
+            return jax.jit(functools.partial(self.run, case, mesh))
+        in_storage = jax.jit(functools.partial(self.run_in_storage, case, mesh), donate_argnums=0)
+        return lambda a, b: in_storage(a, b)[0]
 
     @abc.abstractmethod
     def residual(self, case: Case, problem: Problem, result: Any) -> float:

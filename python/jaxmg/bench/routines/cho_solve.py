@@ -28,7 +28,7 @@ class ChoSolve(Routine):
     def prepare(self, case: Case, problem: Problem) -> Timed:
         factor = jaxmg.cho_factor(problem.a, case.tile, problem.mesh, P("x", None))
         problem.free()
-        solve = jax.jit(jaxmg.cho_solve)
+        solve = jax.jit(jaxmg.cho_solve) if case.jit else jaxmg.cho_solve
         return lambda: jax.block_until_ready(solve(factor, problem.b))
 
     def run(self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array) -> Any:

@@ -28,5 +28,12 @@ class Potrs(Routine):
         spec = P("x", None)
         return jaxmg.potrs(a, b, case.tile, mesh, spec, donate=case.donate, engine=case.engine)
 
+    def run_in_storage(
+        self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array
+    ) -> tuple[Any, jax.Array | None]:
+        spec = P("x", None)
+        work, x, _ = jaxmg.potrs_jit_ctx(a, b, case.tile, mesh, spec, engine=case.engine)
+        return x, work
+
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return solve_residual(problem, result)

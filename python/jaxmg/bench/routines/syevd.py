@@ -29,6 +29,12 @@ class Syevd(Routine):
         spec = P("x", None)
         return jaxmg.syevd(a, case.tile, mesh, spec, donate=case.donate, engine=case.engine)
 
+    def run_in_storage(
+        self, case: Case, mesh: Mesh, a: jax.Array, b: jax.Array
+    ) -> tuple[Any, jax.Array | None]:
+        work, w, v, _ = jaxmg.syevd_jit_ctx(a, case.tile, mesh, P("x", None), engine=case.engine)
+        return (w, v), work
+
     def residual(self, case: Case, problem: Problem, result: Any) -> float:
         return eigen_residual(problem, *result)
 
