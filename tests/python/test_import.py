@@ -54,6 +54,19 @@ def test_import_loads_nothing_that_is_not_needed():
     assert run_python(code) == "[]\n"
 
 
+COST = """
+    import time, jax, jax.numpy
+    start = time.process_time()
+    import jaxmg
+    print(time.process_time() - start)
+"""
+
+
+def test_import_is_quick():
+    """In seconds of the processor beyond JAX's own: other programs may run at the same time."""
+    assert min(float(run_python(COST, OPENBLAS_NUM_THREADS="1")) for _ in range(3)) < 0.3
+
+
 def test_no_warning_for_jax_that_was_tested():
     oldest, newest = "0.6.2", _compat.NEWEST_TESTED_JAX
     with warnings.catch_warnings():

@@ -17,12 +17,18 @@ pytestmark = cpu_only
 N, DEVICES = 24, 4
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
 
-#: Two calls, so that each has to find its own partners in a process that traced neither.
+#: All routines, one of them twice: each call has to find its own partners in a process that traced
+#: none of them.
 PROGRAM = """
-def solve_twice(a, b):
+def all_routines(a, b):
     x = jaxmg.potrs(a, b, 4, mesh, P("x", None))
-    return x, jaxmg.potrs(2 * a, b, 4, mesh, P("x", None))
+    y = jaxmg.potrs(2 * a, b, 4, mesh, P("x", None))
+    z = jaxmg.cho_solve(jaxmg.cho_factor(a, 4, mesh, P("x", None)), b)
+    inverse = jaxmg.potri(a, 4, mesh, P("x", None))
+    w, v = jaxmg.syevd(a, 4, mesh, P("x", None))
+    return {"x": x, "y": y, "z": z, "inverse": inverse, "w": w, "v": v}
 """
+TARGETS = ("cho_factor", "cho_solve", "potri", "potrs", "syevd")
 
 PREAMBLE = """
 import jax, jaxmg, numpy as np
@@ -47,6 +53,12 @@ def check(path):
     found = np.load(path)
     assert residual(A, found["x"], B) < 10
     assert residual(2 * A, found["y"], B) < 10
+    assert residual(A, found["z"], B) < 10
+    assert residual(A, found["inverse"], np.eye(N)) < 10
+    w, v = found["w"], found["v"]
+    assert np.all(np.diff(w) >= 0)
+    for error in (A @ v - v * w, A @ (v.T @ v - np.eye(N))):
+        assert np.linalg.norm(error, 1) < 10 * N * np.finfo(A.dtype).eps * np.linalg.norm(A, 1)
 
 
 def test_exported_program_runs_in_another_process(tmp_path, preamble):
@@ -55,8 +67,10 @@ def test_exported_program_runs_in_another_process(tmp_path, preamble):
     names = {"jaxmg": jaxmg, "mesh": mesh, "P": P}
     exec(PROGRAM, names)
     exported = export.export(
-        jax.jit(names["solve_twice"], in_shardings=(rows, everywhere)),
-        disabled_checks=[export.DisabledSafetyCheck.custom_call("jaxmg_potrs")],
+        jax.jit(names["all_routines"], in_shardings=(rows, everywhere)),
+        disabled_checks=[
+            export.DisabledSafetyCheck.custom_call(f"jaxmg_{target}") for target in TARGETS
+        ],
     )(jax.ShapeDtypeStruct(A.shape, A.dtype), jax.ShapeDtypeStruct(B.shape, B.dtype))
     (tmp_path / "program").write_bytes(exported.serialize())
     program, results = str(tmp_path / "program"), str(tmp_path / "found.npz")
@@ -64,8 +78,7 @@ def test_exported_program_runs_in_another_process(tmp_path, preamble):
         preamble
         + f"""
 exported = export.deserialize(bytearray(open({program!r}, "rb").read()))
-x, y = jax.jit(exported.call)(a, b)
-np.savez({results!r}, x=x, y=y)
+np.savez({results!r}, **jax.jit(exported.call)(a, b))
 """
     )
     check(results)
@@ -80,8 +93,7 @@ def test_compilation_cache_serves_another_process(tmp_path, preamble):
 hits = []
 jax.monitoring.register_event_listener(
     lambda event, **rest: hits.append(event) if event.endswith("cache_hits") else None)
-x, y = jax.jit(solve_twice)(a, b)
-np.savez({results!r}, x=x, y=y)
+np.savez({results!r}, **jax.jit(all_routines)(a, b))
 print(len(hits))
 """
     )
