@@ -13,6 +13,7 @@ import pytest
 from devices import DEVICES
 
 import jaxmg
+from jaxmg import _library
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -180,6 +181,12 @@ def test_error_messages():
     assert len(fragments) > 30
     code = sources("python/jaxmg", "src", "ffi", "include").replace('\\"', '"')
     assert [fragment for fragment in fragments if fragment not in code] == []
+
+
+def test_names_of_calls():
+    """Those that programs which are exported must be told of."""
+    text = (ROOT / "docs" / "compatibility.md").read_text()
+    assert [target for target in _library._TARGETS if f"`{target}`" not in text] == []
 
 
 def test_version_and_citation():

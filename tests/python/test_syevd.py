@@ -69,6 +69,24 @@ def test_decomposes(dtype, devices, rounds):
     check(a, jaxmg.syevd(given, tile, mesh, P("x", None), False))
 
 
+@pytest.mark.parametrize("devices", range(1, 9))
+def test_every_number_of_devices(devices):
+    a = hermitian(6 * devices, np.complex64)
+    check(a, *jaxmg.syevd(by_rows(a, device_mesh((devices,))), 4))
+
+
+@pytest.mark.parametrize("tile", [None, 4])
+@pytest.mark.parametrize("up", [False, True])
+def test_graded(dtype, up, tile, mesh):
+    """Entries from one end of the dtype's range to the other, 1e300 to 1e-300 in float64."""
+    n = 5 * DEVICES
+    ends = 150 if np.finfo(dtype).dtype == np.float64 else 18
+    grades = 10.0 ** np.linspace(ends, -ends, n)[:: -1 if up else 1]
+    a = hermitian(n, np.result_type(dtype, np.float64)) * grades[:, None] * grades
+    a = a.astype(dtype)
+    check(a, *jaxmg.syevd(by_rows(a, mesh), tile))
+
+
 @pytest.mark.parametrize("tile", [1, 1000])
 def test_extreme_tiles(tile, mesh):
     a = hermitian(5 * DEVICES, np.complex128)
