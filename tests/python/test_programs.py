@@ -75,12 +75,12 @@ def test_twelve_calls_of_one_jitted_solve(mesh, operands):
     def program(a, b):
         results = []
         for i, scale in enumerate(scales):
-            waste = jnp.sum(jnp.sin(jnp.arange(1000.0 * (i % 4))))
+            waste = jnp.sum(jnp.sin(b[0, 0] + jnp.arange(1000.0 * (i % 4))))  # not a constant
             results.append(one(a, scale * b + 0 * waste))
         return jnp.stack(results)
 
     expected = np.stack([s * np.linalg.solve(A, B) for s in scales])
-    for _ in range(1000):
+    for _ in range(1000 if "JAXMG_TEST_FULL" in os.environ else 200):
         assert close(program(*operands), expected)
 
 
