@@ -172,6 +172,17 @@ MODES = (
         note="a process that ends is the end of its sockets: all others are told",
         processes=True,
     ),
+    Mode(
+        title="GPUs, a process each",
+        meeting="the program's order: who belongs to this call",
+        thread="XLA's launch thread",
+        telling="mailboxes: posts by sockets, events as numbers in shared memory",
+        device="GPU",
+        queues="three streams",
+        copies="through stations, memory of each GPU that the others map",
+        note="all of it is enqueued: a call returns before its work is done",
+        processes=True,
+    ),
 )
 
 
