@@ -225,7 +225,7 @@ def cho_factor(
       T_A: tile size; chosen by the library if left out.
       mesh, in_specs, matrix_specs: as in `potrs`.
       n: true order of `a`, if it is stored in a larger, padded matrix.
-      donate: factor in the storage of `a`, which is deleted.
+      donate: factor in the storage of `a`, which is deleted; if the devices divide it.
 
     Returns:
       A `CholeskyFactor`, with ``.solve(b)``, ``.logdet()``, ``.inverse()`` and ``.info``.
@@ -249,7 +249,8 @@ def cho_factor(
     options = factor_options(a, layout, matrix.order, matrix.tile, donate)
     traced = _compat.is_traced(a)
     with _compat.foreign_context_left(layout.mesh, traced):
-        call = compiled(factor, donate and not traced, layout=layout, options=options)
+        in_place = donate and not traced and matrix.is_divided
+        call = compiled(factor, in_place, layout=layout, options=options)
         kept: CholeskyFactor = call(a)
     return kept
 
