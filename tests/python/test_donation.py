@@ -43,7 +43,10 @@ def test_what_is_padded_stays(axis_type):
     """It has another shape than what it is factored in, and JAX would say that it was not used."""
     n, mesh = N - 3, device_mesh(axis_type=axis_type)
     a, b = spd(n, np.float64), B[:n]
-    for call in (jaxmg.potrs, lambda a, b, *rest, **how: jaxmg.cho_factor(a, *rest, **how).solve(b)):
+    for call in (
+        jaxmg.potrs,
+        lambda a, b, *rest, **how: jaxmg.cho_factor(a, *rest, **how).solve(b),
+    ):
         given = everywhere(a, mesh)
         assert residual(a, call(given, b, T, mesh, donate=True), b) < 10
         assert not given.is_deleted()
