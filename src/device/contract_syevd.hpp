@@ -8,8 +8,8 @@
 namespace jaxmg {
 
 // clang-format off
-/// heevd           w := the eigenvalues of A, ascending, its lower triangle read, its entries not much
-///                 larger than 1; with `vectors` A := its eigenvectors, else A is lost. *info := 0, or
+/// heevd           w := the eigenvalues of A, ascending, its lower triangle read, its largest entries
+///                 near 1; with `vectors` A := its eigenvectors, else A is lost. *info := 0, or
 ///                 not where A is not finite or the iteration fails: w and A are then anything
 /// call_host       calls f on the host, on a thread of the backend or the rank's own, once the queue
 ///                 gets there and before it goes on; f must neither wait nor call the device

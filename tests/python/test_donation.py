@@ -42,6 +42,8 @@ def test_donated_matrix_is_gone_and_others_stay(mesh, dtype):
 def test_what_is_padded_stays(axis_type):
     """It has another shape than what it is factored in, and JAX would say that it was not used."""
     n, mesh = N - 3, device_mesh(axis_type=axis_type)
+    if n % DEVICES == 0:
+        pytest.skip("nothing is padded")
     a, b = spd(n, np.float64), B[:n]
     for call in (
         jaxmg.potrs,

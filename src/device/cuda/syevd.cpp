@@ -9,7 +9,8 @@ namespace jaxmg::cuda {
 
 using Kernels = kernels::syevd;
 
-// It is given zeros in place of a matrix that is not finite, since it need not end then.
+// It is given zeros in place of a matrix that is not finite, since it need not end then, and of
+// entries so small that they change nothing but its complex arithmetic.
 template <class T>
 void Backend::heevd(Queue& queue, MatrixView<T> A, real_t<T>* w, bool vectors, std::int32_t* info) {
   Lane& lane = queue.lane();
@@ -17,7 +18,7 @@ void Backend::heevd(Queue& queue, MatrixView<T> A, real_t<T>* w, bool vectors, s
   if (A.empty()) return;
   const Grid grid = grid_for(lane.stream, A);
   launch<Kernels, "note_not_finite", T>(grid, MatrixView<const T>(A), info);
-  launch<Kernels, "zero_if", T>(grid, info, A);
+  launch<Kernels, "zero_what_it_cannot", T>(grid, info, A);
   const auto job = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
   constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
   constexpr auto type = data_type<T>(), real_type = data_type<real_t<T>>();

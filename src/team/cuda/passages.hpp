@@ -15,8 +15,7 @@
 // held up. Else the rule is that of device_link.hpp: nothing is enqueued that waits for what has
 // not been enqueued yet. Counting a transfer as old as its send, it is enough that
 //  * the reader's GPU is given nothing between the send and its receive: so the receive stands
-//  behind
-//    what is older than the send, whatever streams share a queue;
+//    behind what is older than the send, whatever streams share a queue;
 //  * what waits for the transfer is enqueued after its receive.
 // Then all work waits only for older work, and the oldest that is not done can always be done. The
 // second holds since the reader's rank waits for the receive. So does the first, for nobody else

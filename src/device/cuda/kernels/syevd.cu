@@ -1,4 +1,6 @@
 // What cuSOLVER's eigensolver is not told and does not tell.
+#include <limits>
+
 #include "device/cuda/kernels/device.cuh"
 
 namespace jaxmg::cuda {
@@ -13,10 +15,16 @@ __global__ void note_not_finite(MatrixView<const T> A, std::int32_t* info) {
   });
 }
 
+/// Zeros in place of all of A where *info is not 0, else of what is lost beside numbers near 1, and
+/// squared is no normal number: complex matrices with such entries come back as NaN.
 template <class T>
-__global__ void zero_if(const std::int32_t* info, MatrixView<T> A) {
-  if (*info == 0) return;
-  for_each(A, [=](index_t i, index_t j) { A(i, j) = T(0); });
+__global__ void zero_what_it_cannot(const std::int32_t* info, MatrixView<T> A) {
+  using Limits = std::numeric_limits<real_t<T>>;
+  const double least = static_cast<double>(Limits::min()) / Limits::epsilon();
+  const bool all = *info != 0;
+  for_each(A, [=](index_t i, index_t j) {
+    if (all || square_of(wide_t<T>(A(i, j))) < least) A(i, j) = T(0);
+  });
 }
 
 /// *info := *failed where it was 0.
@@ -26,7 +34,7 @@ __global__ void note_verdict(const int* failed, std::int32_t* info) {
 
 #define JAXMG_INSTANTIATE(T)                                                    \
   template __global__ void note_not_finite(MatrixView<const T>, std::int32_t*); \
-  template __global__ void zero_if(const std::int32_t*, MatrixView<T>);
+  template __global__ void zero_what_it_cannot(const std::int32_t*, MatrixView<T>);
 JAXMG_INSTANTIATE(float)
 JAXMG_INSTANTIATE(double)
 JAXMG_INSTANTIATE(std::complex<float>)
