@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import random_matrix, residual, spd
@@ -371,6 +372,8 @@ def main():
         print(name, "took", time.monotonic() - begin, flush=True)
     if not case.startswith("killed"):
         check_reach(int(processes), int(hosts))
+        # What is shared with a process goes when that process ends: not before all have looked.
+        multihost_utils.sync_global_devices("checked")
     # Not to wait for processes that have been killed.
     os._exit(0)
 
