@@ -1,6 +1,6 @@
 // The CUDA backend's operations for the reduction to band form. A panel of 64 columns occurs n / 64
 // times and all ranks wait for it: bound by the latency of some 16 launches and of one read by the
-// host, about 0.1 ms.
+// host. With all that a panel needs beside, some 45 operations in a row, it is 0.4 ms on an H200.
 #include "kernels/band_reduction.hpp"
 
 #include "device/cuda/backend.hpp"

@@ -1,8 +1,8 @@
 // Kernels of the reduction to band form.
 //
-// What is m x b is bound by memory, or by the latency of its launch: a panel of 16384 x 64 takes
-// some 5 us. What is b x b is one block's work, bound by the latency of a __syncthreads() and a
-// product a column: some 10 us at b = 64.
+// What is m x b is bound by memory, or by the latency of its launch: a panel of 6600 x 64 takes
+// 6 us on an H200 at its base clock (ncu). What is b x b is one block's work, bound by the latency
+// of a __syncthreads() and a product a column.
 #include "device/cuda/kernels/builtins.cuh"
 #include "device/cuda/kernels/reflection.cuh"
 #include "device/cuda/kernels/warp.cuh"
