@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,10 +22,12 @@ namespace xf = ::xla::ffi;
 /// execution and distinct for each call in it, also for calls that were traced only once.
 class CallAttributes : public xf::Dictionary {
  public:
-  explicit CallAttributes(const XLA_FFI_Attrs* attrs)
-      : xf::Dictionary(attrs), instance_(reinterpret_cast<std::uintptr_t>(attrs->attrs)) {}
+  explicit CallAttributes(const XLA_FFI_Attrs* attrs) : xf::Dictionary(attrs), attributes_(attrs) {}
 
-  std::uintptr_t instance() const { return instance_; }
+  std::uintptr_t instance() const { return reinterpret_cast<std::uintptr_t>(attributes_->attrs); }
+
+  /// A number of all integers among them, by name.
+  std::uint64_t contents() const;
 
   /// Throws InvalidArgument if there is no int64 of that name.
   index_t integer(const char* name) const {
@@ -35,7 +38,7 @@ class CallAttributes : public xf::Dictionary {
   }
 
  private:
-  std::uintptr_t instance_;
+  const XLA_FFI_Attrs* attributes_;
 };
 
 /// Where a handler was called, and as which rank of which team: operands, since one compiled

@@ -1,4 +1,5 @@
 // What Python calls by ctypes: whether cuSOLVERMg is there, and hooks for tests.
+#include <cstdint>
 #include <exception>
 #include <string>
 
@@ -36,7 +37,7 @@ void jaxmg_inject_cuda_fault(std::int32_t rank, std::int32_t fault, std::int32_t
   jaxmg::ffi::inject_fault(rank, static_cast<jaxmg::ffi::Fault>(fault), after);
 }
 
-/// For tests: makes the calls traced so far mistake each GPU for its neighbour; twice: undoes it.
-void jaxmg_swap_cuda_seats() { jaxmg::ffi::swap_seats(); }
+/// For tests: makes the calls that have run mistake each GPU, or each group, for its neighbour.
+void jaxmg_swap_cuda_seats(std::int32_t groups) { jaxmg::ffi::swap_seats(groups != 0); }
 
 }  // extern "C"

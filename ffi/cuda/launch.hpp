@@ -28,8 +28,7 @@ struct Launch {
 template <class MakeCall>
 xf::Error launch(const Launch& from, MakeCall make_call) {
   try {
-    const Seat seat =
-        seat_of(from.attributes.instance(), from.device, from.rank, from.group, from.stream);
+    const Seat seat = seat_of(from.attributes, from.device, from.rank, from.group, from.stream);
     CallSite site = call_site(from.run, from.attributes, seat.rank, seat.group, Platform::cuda);
     site.key.group |= std::int64_t{seat.team} << 32;
     site.spread = seat.spread;

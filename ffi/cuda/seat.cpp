@@ -1,9 +1,12 @@
 #include "cuda/seat.hpp"
 
+#include <atomic>
 #include <map>
 #include <mutex>
+#include <new>
+#include <set>
 #include <stdexcept>
-#include <utility>
+#include <tuple>
 
 #include "device/cuda/check.hpp"
 #include "device/cuda/kernels.hpp"
@@ -12,9 +15,16 @@
 namespace jaxmg::ffi {
 namespace {
 
+/// Address, attributes and device of a call site.
+using Place = std::tuple<std::uintptr_t, std::uint64_t, int>;
+
 struct Seats {
   std::mutex mutex;
-  std::map<std::pair<std::uintptr_t, int>, Seat> known;
+  std::map<Place, Seat> known;
+  std::set<std::uint64_t> made;  ///< attributes of calls in executables that XLA has told of
+
+  /// So many programs may come and go untold.
+  static constexpr std::size_t most = 4096;
 };
 
 /// Never destroyed: launch threads may outlive main().
@@ -23,9 +33,24 @@ Seats& seats() {
   return *all;
 }
 
+/// A word of the host's memory that GPUs set when a seat was wrong.
+std::int32_t* mistake() {
+  static std::int32_t* const word = [] {
+    void* memory = nullptr;
+    JAXMG_CUDA(cudaHostAlloc(&memory, sizeof(std::int32_t), cudaHostAllocPortable));
+    return new (memory) std::int32_t(0);
+  }();
+  return word;
+}
+
+/// With the lock.
+void forget_after_mistake() {
+  if (std::atomic_ref(*mistake()).exchange(0) != 0) seats().known.clear();
+}
+
 cuda::Regions regions_of(const std::vector<xf::AnyBuffer>& outputs) {
   cuda::Regions regions;
-  if (outputs.size() > cuda::Regions::most) throw std::logic_error("a call has too many results");
+  if (outputs.size() >= cuda::Regions::most) throw std::logic_error("a call has too many results");
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto bytes = static_cast<index_t>(outputs[i].size_bytes());
     regions.of[i] = {static_cast<std::int32_t*>(outputs[i].untyped_data()), bytes / 4};
@@ -35,12 +60,13 @@ cuda::Regions regions_of(const std::vector<xf::AnyBuffer>& outputs) {
 
 }  // namespace
 
-Seat seat_of(std::uintptr_t instance, int device, const xf::AnyBuffer& rank,
+Seat seat_of(const CallAttributes& attributes, int device, const xf::AnyBuffer& rank,
              const xf::AnyBuffer& group, cudaStream_t stream) {
-  const std::pair key(instance, device);
+  const Place place(attributes.instance(), attributes.contents(), device);
   {
     std::unique_lock lock(seats().mutex);
-    if (const auto seat = seats().known.find(key); seat != seats().known.end()) {
+    forget_after_mistake();
+    if (const auto seat = seats().known.find(place); seat != seats().known.end()) {
       return seat->second;
     }
   }
@@ -55,7 +81,11 @@ Seat seat_of(std::uintptr_t instance, int device, const xf::AnyBuffer& rank,
   if (seat.spread) read(seat.team, group, 1);
   JAXMG_CUDA(cudaStreamSynchronize(stream));
   std::unique_lock lock(seats().mutex);
-  seats().known[key] = seat;
+  if (attributes.integer("devices") == 0 && seats().made.count(attributes.contents()) == 0) {
+    return seat;
+  }
+  if (seats().known.size() >= Seats::most) seats().known.clear();
+  seats().known[place] = seat;
   return seat;
 }
 
@@ -63,7 +93,9 @@ void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuf
                          const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs) {
   const cuda::Pair found{static_cast<const std::int32_t*>(rank.untyped_data()),
                          static_cast<const std::int32_t*>(group.untyped_data())};
-  cuda::launch_spoil_unless_equal(stream, found, seat.rank, seat.group, regions_of(outputs));
+  cuda::Regions regions = regions_of(outputs);
+  regions.of[outputs.size()] = {mistake(), 1};
+  cuda::launch_spoil_unless_equal(stream, found, seat.rank, seat.group, regions);
 }
 
 void spoil_if_any(cudaStream_t stream, const std::vector<const std::int32_t*>& flags,
@@ -73,20 +105,19 @@ void spoil_if_any(cudaStream_t stream, const std::vector<const std::int32_t*>& f
   }
 }
 
-void forget_seats() {
+void swap_seats(bool groups) {
   std::unique_lock lock(seats().mutex);
-  seats().known.clear();
-}
-
-void swap_seats() {
-  std::unique_lock lock(seats().mutex);
-  for (auto& [site, seat] : seats().known) seat.rank ^= 1;
+  for (auto& [site, seat] : seats().known) (groups ? seat.group : seat.rank) ^= 1;
 }
 
 namespace {
 
-xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, xf::Dictionary) {
-  forget_seats();
+xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, CallAttributes attributes) {
+  {
+    std::unique_lock lock(seats().mutex);
+    seats().known.clear();
+    seats().made.insert(attributes.contents());
+  }
   learn_job();
   return xf::Error::Success();
 }
@@ -96,6 +127,6 @@ xf::Error instantiate(xf::RemainingArgs, xf::RemainingRets, xf::Dictionary) {
 /// Every handler's first stage.
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     jaxmg_instantiate_cuda, instantiate,
-    xf::Ffi::BindInstantiate().RemainingArgs().RemainingRets().Attrs<xf::Dictionary>());
+    xf::Ffi::BindInstantiate().RemainingArgs().RemainingRets().Attrs<CallAttributes>());
 
 }  // namespace jaxmg::ffi

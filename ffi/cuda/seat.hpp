@@ -20,12 +20,20 @@ struct Seat {
 };
 
 /// Reads the operands from the device on the first call of a call site, waiting for `stream`;
-/// afterwards answers from memory. `instance` is the call site's address.
-Seat seat_of(std::uintptr_t instance, int device, const xf::AnyBuffer& rank,
+/// afterwards answers from memory.
+///
+/// A call site is known by its address and its attributes. Of a program that is gone another may
+/// have the address: the attributes name the devices, and who is which rank, where they were known
+/// when the call was traced. Where they were not, all is forgotten when an executable is made. XLA
+/// does not tell of one that comes from JAX's compilation cache: a call of such a one that does not
+/// name its devices reads its seat every time.
+Seat seat_of(const CallAttributes& attributes, int device, const xf::AnyBuffer& rank,
              const xf::AnyBuffer& group, cudaStream_t stream);
 
 /// Fills `outputs` with NaN, or -1 where they hold integers, should the operands on the device
-/// differ from the seat that was remembered: the results are then those of another rank.
+/// differ from the seat that was remembered: the results are then those of another rank. Then all
+/// seats are forgotten. It can happen to an exported program alone: one that was cached, and takes
+/// the address of one that was run on the devices in another order.
 void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
                          const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs);
 
@@ -34,11 +42,8 @@ void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuf
 void spoil_if_any(cudaStream_t stream, const std::vector<const std::int32_t*>& flags,
                   const std::vector<xf::AnyBuffer>& outputs);
 
-/// Forgets all seats: an executable was made, and may have the addresses of one that is gone.
-void forget_seats();
-
 /// For tests: from now on takes each device for its neighbour, at the call sites known so far: rank
-/// 0 for 1, 2 for 3, and the other way round.
-void swap_seats();
+/// 0 for 1, 2 for 3, and the other way round; or, for `groups`, each group for its neighbour.
+void swap_seats(bool groups);
 
 }  // namespace jaxmg::ffi

@@ -21,6 +21,7 @@ from ._entry import compiled, global_matrix, refuse_local_blocks
 from ._layout import (
     AnyMesh,
     Layout,
+    Team,
     call_in_seat,
     is_by_rows,
     known_sharding,
@@ -128,12 +129,12 @@ def _factor_on(
     group: jax.Array,
     a: jax.Array,
     *,
-    ranks: int,
+    team: Team,
     options: FactorOptions,
 ) -> tuple[jax.Array, ...]:
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(a.dtype)
-    sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, ranks, options.tile)
+    sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, team.ranks, options.tile)
     workspace = _library.cho_factor_workspace(sizes, options.in_place)
     inverses = (a.shape[0], options.tile) if options.keeps_inverses else (a.shape[0], 0)
     results = jax.ffi.ffi_call(
@@ -150,7 +151,7 @@ def _factor_on(
         rank,
         group,
         a,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(options.order),
         tile=np.int64(options.tile),
         in_place=np.int64(options.in_place),
@@ -164,7 +165,7 @@ def _factor_stored(a: jax.Array, layout: Layout, options: FactorOptions) -> tupl
 
     @in_sequence
     def local(rows: jax.Array) -> tuple[jax.Array, ...]:
-        call = functools.partial(_factor_on, ranks=layout.ranks, options=options)
+        call = functools.partial(_factor_on, options=options)
         factored: tuple[jax.Array, ...] = call_in_seat(call, layout.axes, layout.group_axes, rows)
         return factored
 
@@ -271,13 +272,13 @@ def _solve_on(
     info: jax.Array,
     b: jax.Array,
     *,
+    team: Team,
     factor: CholeskyFactor,
     spread: bool,
 ) -> jax.Array:
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(storage.dtype)
-    ranks = factor.layout.ranks
-    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, ranks, factor.tile)
+    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, team.ranks, factor.tile)
     rhs = 1 if b.ndim == 1 else b.shape[1]
     workspace = _library.cho_solve_workspace(sizes, rhs, spread, inverses.size > 0)
     x, _ = jax.ffi.ffi_call(
@@ -293,7 +294,7 @@ def _solve_on(
         inverses,
         info,
         b,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(factor.order),
         tile=np.int64(factor.tile),
         spread=np.int64(spread),
@@ -414,12 +415,12 @@ def _inverse_on(
     storage: jax.Array,
     info: jax.Array,
     *,
+    team: Team,
     factor: CholeskyFactor,
 ) -> jax.Array:
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(storage.dtype)
-    ranks = factor.layout.ranks
-    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, ranks, factor.tile)
+    sizes = _library.Sizes(platform, dtype, storage.shape[1], factor.order, team.ranks, factor.tile)
     x, _ = jax.ffi.ffi_call(
         "jaxmg_cho_inverse",
         (
@@ -431,7 +432,7 @@ def _inverse_on(
         group,
         storage,
         info,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(factor.order),
         tile=np.int64(factor.tile),
     )

@@ -118,12 +118,15 @@ def spans_processes(mesh: Any = None) -> bool:
     return int(shape.size) > jax.local_device_count()
 
 
-def team_number() -> int:
-    """A number of the devices of the ``shard_map`` being traced, 0 where they are not known yet."""
+def devices_number(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> int:
+    """A number of the devices of the ``shard_map`` being traced, and of which rank of which group
+    each is; 0 where they are not known yet."""
     mesh = _mesh_of_body.get()
     if not isinstance(mesh, Mesh):
         return 0
-    return zlib.crc32(repr([device.id for device in mesh.devices.flat]).encode()) & 0x7FFFFFFF
+    ids = [device.id for device in mesh.devices.flat]
+    text = repr((ids, tuple(mesh.shape.items()), axes, group_axes))
+    return (zlib.crc32(text.encode()) & 0x7FFFFFFF) or 1
 
 
 class Job(NamedTuple):

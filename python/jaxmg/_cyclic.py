@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -15,7 +14,7 @@ from . import _compat
 from ._arguments import as_array, check_square, check_tile, describe
 from ._derivatives import without_derivatives, without_vmap
 from ._entry import compiled
-from ._layout import AnyMesh, Layout, resolve, take_seat
+from ._layout import AnyMesh, Layout, resolve, take_seat, take_team
 
 
 def _required_tile(routine: str, tile: Any) -> int:
@@ -46,9 +45,8 @@ def _cyclic_local(
 ) -> jax.Array:
     """The call of one device, inside a ``shard_map``, on its rows of A."""
     call = jax.ffi.ffi_call("jaxmg_cyclic", jax.ShapeDtypeStruct(a.shape, a.dtype))
-    return call(
-        *take_seat(axes, group_axes), a, ranks=np.int64(lax.axis_size(axes)), tile=np.int64(tile)
-    )
+    team = take_team(axes, group_axes)
+    return call(*take_seat(axes, group_axes), a, **team.attributes(), tile=np.int64(tile))
 
 
 def _cyclic_global(a: jax.Array, layout: Layout, tile: int) -> jax.Array:

@@ -52,6 +52,23 @@ class Seat(NamedTuple):
     group: jax.Array
 
 
+class Team(NamedTuple):
+    """What is known of the ranks of a call when it is traced."""
+
+    ranks: int
+    #: See `_compat.devices_number`: what a library remembers of a call holds for these alone.
+    devices: int
+
+    def attributes(self) -> dict[str, np.int64]:
+        """Of every foreign call."""
+        return {name: np.int64(number) for name, number in self._asdict().items()}
+
+
+def take_team(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Team:
+    """The team of the device that runs this."""
+    return Team(lax.axis_size(axes), _compat.devices_number(axes, group_axes))
+
+
 def take_seat(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Seat:
     """The seat of the device that runs this."""
     group = lax.axis_index(group_axes).astype(jnp.int32) if group_axes else jnp.int32(0)
@@ -61,16 +78,20 @@ def take_seat(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Seat:
 def call_in_seat(
     call: Callable[..., Any], axes: tuple[str, ...], group_axes: tuple[str, ...], *operands: Any
 ) -> Any:
-    """``call(platform, rank, group, *operands)`` on the device that runs this, for its platform."""
+    """``call(platform, rank, group, *operands, team=)`` on the device that runs this, for its
+    platform."""
     has_cuda = _library.cuda_library() is not None
+    team = take_team(axes, group_axes)
+    call = functools.partial(call, team=team)
     if _compat.spans_processes():
-        call = functools.partial(_call_with_ticket, call, axes)
+        call = functools.partial(_call_with_ticket, call, axes, team)
     return _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), *operands)
 
 
 def _call_with_ticket(
     call: Callable[..., Any],
     axes: tuple[str, ...],
+    team: Team,
     platform: str,
     rank: jax.Array,
     group: jax.Array,
@@ -83,14 +104,14 @@ def _call_with_ticket(
     calls for one. GPUs come in the program's order; which devices are meant goes with the group.
     """
     if platform != "cpu":
-        return call(platform, rank, jnp.stack([group, jnp.int32(_compat.team_number())]), *operands)
+        return call(platform, rank, jnp.stack([group, jnp.int32(team.devices)]), *operands)
     shapes = ", ".join(f"{x.dtype.name}{list(x.shape)}" for x in operands)
     announce = jax.ffi.ffi_call("jaxmg_announce", jax.ShapeDtypeStruct((2,), np.int32))
     ticket = announce(
         rank,
         group,
         *(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands if x.size > 0),
-        ranks=np.int64(lax.axis_size(axes)),
+        **team.attributes(),
         call=f"{_name_of(call)} of {shapes}",
     )
     ticket = lax.psum(ticket, axes)

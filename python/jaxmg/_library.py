@@ -276,11 +276,11 @@ def set_cuda_chaos(seed: int, max_delay_us: int = 0) -> None:
     cuda.jaxmg_set_cuda_chaos(seed, max_delay_us)
 
 
-def swap_cuda_seats() -> None:
-    """For tests: calls that have run before mistake each GPU for its neighbour, or no longer."""
+def swap_cuda_seats(groups: bool = False) -> None:
+    """For tests: calls that have run before mistake each GPU, or each group, for its neighbour."""
     cuda = cuda_library()
     assert cuda is not None
-    cuda.jaxmg_swap_cuda_seats()
+    cuda.jaxmg_swap_cuda_seats(groups)
 
 
 @functools.cache

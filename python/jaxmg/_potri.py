@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.custom_derivatives import zero_from_primal
 from jax.sharding import PartitionSpec as P
 
@@ -25,7 +24,7 @@ from ._entry import (
     refuse_local_blocks,
     status_of,
 )
-from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
+from ._layout import AnyMesh, Layout, Team, call_in_seat, pad_storage, unpadded
 from ._products import leading_block, trace_of_product
 
 
@@ -52,13 +51,13 @@ def _potri_on(
     group: jax.Array,
     a: jax.Array,
     *,
-    ranks: int,
+    team: Team,
     options: Options,
 ) -> Outcome:
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(a.dtype)
     tile = options.tile or 0  # chosen by the library
-    sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, ranks, tile)
+    sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, team.ranks, tile)
     workspace = _library.potri_workspace(sizes, options.in_place, options.engine)
     results = jax.ffi.ffi_call(
         "jaxmg_potri",
@@ -73,7 +72,7 @@ def _potri_on(
         rank,
         group,
         a,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(options.order),
         tile=np.int64(tile),
         in_place=np.int64(options.in_place),
@@ -86,7 +85,7 @@ def _potri_local(
     a: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``, on its rows."""
-    call = functools.partial(_potri_on, ranks=lax.axis_size(axes), options=options)
+    call = functools.partial(_potri_on, options=options)
     out: Outcome = in_sequence(lambda a: call_in_seat(call, axes, group_axes, a))(a)
     return out
 

@@ -28,7 +28,7 @@ from ._entry import (
     status_of,
     told_apart,
 )
-from ._layout import AnyMesh, Layout, call_in_seat, is_by_rows, pad_storage, place
+from ._layout import AnyMesh, Layout, Team, call_in_seat, is_by_rows, pad_storage, place
 
 
 class Options(NamedTuple):
@@ -56,7 +56,7 @@ def _potrs_local(
     a: jax.Array, b: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``: `a` its rows, `b` all right-hand sides."""
-    foreign_call = functools.partial(_potrs_on, ranks=lax.axis_size(axes), options=options)
+    foreign_call = functools.partial(_potrs_on, options=options)
 
     def call(a: jax.Array, b: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         out: Outcome = call_in_seat(foreign_call, axes, group_axes, a, _not_empty(a, b))
@@ -78,7 +78,7 @@ def _potrs_on(
     a: jax.Array,
     b: jax.Array,
     *,
-    ranks: int,
+    team: Team,
     options: Options,
 ) -> Outcome:
     """The foreign call, with the tile and the workspace of one platform."""
@@ -86,7 +86,7 @@ def _potrs_on(
     dtype = np.dtype(a.dtype)
     rhs = 1 if b.ndim == 1 else b.shape[1]
     tile = options.tile or 0  # chosen by the library
-    sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
+    sizes = _library.Sizes(platform, dtype, columns, options.order, team.ranks, tile)
     workspace = _library.potrs_workspace(sizes, rhs, options.in_place, options.engine)
     real = np.finfo(dtype).dtype
     x, logdet, info, _, work = jax.ffi.ffi_call(
@@ -104,7 +104,7 @@ def _potrs_on(
         group,
         a,
         b,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(options.order),
         tile=np.int64(tile),
         in_place=np.int64(options.in_place),

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
@@ -25,7 +24,7 @@ from ._entry import (
     status_of,
     told_apart,
 )
-from ._layout import AnyMesh, Layout, call_in_seat, pad_storage, unpadded
+from ._layout import AnyMesh, Layout, Team, call_in_seat, pad_storage, unpadded
 
 
 class Options(NamedTuple):
@@ -70,14 +69,14 @@ def _syevd_on(
     group: jax.Array,
     a: jax.Array,
     *,
-    ranks: int,
+    team: Team,
     options: Options,
 ) -> Outcome:
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(a.dtype)
     rows, columns = a.shape
     tile = options.tile or 0  # chosen by the library
-    sizes = _library.Sizes(platform, dtype, columns, options.order, ranks, tile)
+    sizes = _library.Sizes(platform, dtype, columns, options.order, team.ranks, tile)
     workspace = _library.syevd_workspace(
         sizes, options.with_vectors, options.in_place, options.engine
     )
@@ -95,7 +94,7 @@ def _syevd_on(
         rank,
         group,
         a,
-        ranks=np.int64(ranks),
+        **team.attributes(),
         order=np.int64(options.order),
         tile=np.int64(tile),
         vectors=np.int64(options.with_vectors),
@@ -109,7 +108,7 @@ def _syevd_local(
     a: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], options: Options
 ) -> Outcome:
     """The call of one device, inside a ``shard_map``, on its rows."""
-    call = functools.partial(_syevd_on, ranks=lax.axis_size(axes), options=options)
+    call = functools.partial(_syevd_on, options=options)
     out: Outcome = in_sequence(lambda a: call_in_seat(call, axes, group_axes, a))(a)
     return out
 

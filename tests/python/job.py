@@ -1,6 +1,7 @@
 """Starts processes that make calls together: a job of jax.distributed on this machine.
 
-On CPU devices, or, with JAXMG_TEST_PLATFORM=cuda, on GPUs, of which each process takes its own.
+On CPU devices, or, with JAXMG_TEST_PLATFORM=cuda, on GPUs: each process takes its own, or, where
+there are too few, they share them.
 """
 
 import contextlib
@@ -12,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-PLATFORM = os.environ.get("JAXMG_TEST_PLATFORM", "cpu")
+from devices import DEVICES, PLATFORM
+
 #: For a job; programs for GPUs take long to compile.
 SECONDS = {"cpu": 240, "cuda": 500}[PLATFORM]
 PROGRAM = Path(__file__).with_name("job_program.py")
@@ -22,6 +24,12 @@ def _free_port():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
+
+
+def _apart(index):
+    """NCCL, by which JAX moves arrays between processes, takes a GPU twice where it believes that
+    the processes are on different hosts."""
+    return {"NCCL_HOSTID": f"jaxmg-test-{index}", "NCCL_SOCKET_IFNAME": "lo"}
 
 
 class Job:
@@ -41,15 +49,18 @@ class Job:
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             **environment,
         }
+        shares_gpus = PLATFORM == "cuda" and processes * devices > DEVICES
         port = _free_port()
         self._outputs = [tempfile.TemporaryFile("w+") for _ in range(processes)]  # noqa: SIM115
-        numbers = [processes, devices, hosts, port]
+        numbers = [processes, devices, hosts, DEVICES, port]
         self.processes = [
             subprocess.Popen(
                 [sys.executable, PROGRAM, case, *map(str, [index, *numbers, *arguments])],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=known | {"JAXMG_TEST_HOST": f"-{index * hosts // processes}"},
+                env=known
+                | {"JAXMG_TEST_HOST": f"-{index * hosts // processes}"}
+                | (_apart(index) if shares_gpus else {}),
             )
             for index, output in enumerate(self._outputs)
         ]

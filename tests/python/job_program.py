@@ -1,5 +1,5 @@
 """What the processes of a job run in test_processes.py: job_program.py CASE INDEX PROCESSES DEVICES
-HOSTS PORT ARGUMENTS."""
+HOSTS GPUS PORT ARGUMENTS."""
 
 import os
 import signal
@@ -272,8 +272,10 @@ def failures(mesh):
     expect_failure(solve, "did not come", f"{last}")
     works()
 
-    # Another program: each is told of the other's, and is late for that call itself.
+    # Another program: each is told of the other's, and is late for that call itself. Both are
+    # compiled by then, which on GPUs processes do together.
     calls = {"potri": lambda: jaxmg.potri(spread, TILE), "potrs": solve}
+    jax.block_until_ready(calls["potri"]())
     mine, theirs = ("potri", "potrs") if me == 0 else ("potrs", "potri")
     expect_failure(calls[mine], "did not come", f"in {theirs} ")
     time.sleep(float(os.environ["JAXMG_TIMEOUT"]))  # the others have given up by then, too
@@ -357,13 +359,17 @@ def check_reach(processes, hosts):
     assert ON_GPUS or shares == (hosts < processes), (hosts, processes)
 
 
+def own_gpus(index, devices, gpus):
+    """Those of process `index`: with too few for all, processes share them."""
+    return [(index * devices + i) % gpus for i in range(devices)]
+
+
 def main():
-    case, index, processes, devices, hosts, port, *arguments = sys.argv[1:]
+    case, index, processes, devices, hosts, gpus, port, *arguments = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    first = int(index) * int(devices)
-    own = list(range(first, first + int(devices))) if ON_GPUS else None
+    own = own_gpus(int(index), int(devices), int(gpus)) if ON_GPUS else None
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(index), own)
     mesh = jax.make_mesh((jax.device_count(),), ("x",))
     for name in case.split(","):

@@ -1,9 +1,11 @@
-"""Programs that leave the process: exported ones, and compiled ones in a cache."""
+"""Programs that leave the process: exported ones, and compiled ones in a cache. On GPUs XLA does
+not instantiate the handlers of the latter."""
 
 import jax
 import numpy as np
 import pytest
-from devices import cpu_only
+from devices import DEVICES as ALL
+from devices import PLATFORM
 from jax import export
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -12,9 +14,8 @@ from processes import run_python
 
 import jaxmg
 
-pytestmark = cpu_only
-
-N, DEVICES = 24, 4
+N, DEVICES = 24, min(4, ALL)
+PLATFORMS = {"JAX_PLATFORMS": {"cpu": "cpu", "cuda": "cuda,cpu"}[PLATFORM]}
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
 
 #: All routines, one of them twice: each call has to find its own partners in a process that traced
@@ -34,9 +35,9 @@ PREAMBLE = """
 import jax, jaxmg, numpy as np
 from jax import export
 from jax.sharding import NamedSharding, PartitionSpec as P
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", DEVICES)
 jax.config.update("jax_enable_x64", True)
-mesh = jax.make_mesh((4,), ("x",))
+mesh = jax.make_mesh((DEVICES,), ("x",), devices=jax.devices()[:DEVICES])
 given = np.load(FILE)
 a = jax.device_put(given["a"], NamedSharding(mesh, P("x", None)))
 b = jax.device_put(given["b"], NamedSharding(mesh, P()))
@@ -46,7 +47,9 @@ b = jax.device_put(given["b"], NamedSharding(mesh, P()))
 @pytest.fixture
 def preamble(tmp_path):
     np.savez(tmp_path / "given.npz", a=A, b=B)
-    return PREAMBLE.replace("FILE", repr(str(tmp_path / "given.npz")))
+    return PREAMBLE.replace("FILE", repr(str(tmp_path / "given.npz"))).replace(
+        "DEVICES", str(DEVICES)
+    )
 
 
 def check(path):
@@ -79,7 +82,8 @@ def test_exported_program_runs_in_another_process(tmp_path, preamble):
         + f"""
 exported = export.deserialize(bytearray(open({program!r}, "rb").read()))
 np.savez({results!r}, **jax.jit(exported.call)(a, b))
-"""
+""",
+        **PLATFORMS,
     )
     check(results)
 
@@ -97,7 +101,7 @@ np.savez({results!r}, **jax.jit(all_routines)(a, b))
 print(len(hits))
 """
     )
-    settings = {
+    settings = PLATFORMS | {
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

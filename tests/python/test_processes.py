@@ -1,7 +1,6 @@
 """Jobs of several processes on one machine; what they run is in job_program.py.
 
-On GPUs each device is a GPU of its own, since NCCL, by which JAX moves arrays between processes,
-takes none twice: tests that need more are skipped.
+On GPUs each device of a process is a GPU of its own; processes share GPUs where there are too few.
 """
 
 import os
@@ -47,10 +46,9 @@ def left_behind():
 
 @pytest.fixture(autouse=True)
 def enough_devices(request):
-    """Skips a test that needs more GPUs than there are: two, where it does not say."""
+    """Skips a test whose processes need more GPUs than there are: one, where it does not say."""
     given = getattr(request.node, "callspec", None)
-    parameters = given.params if given else {}
-    needed = parameters.get("processes", 2) * parameters.get("devices", 1)
+    needed = given.params.get("devices", 1) if given else 1
     if PLATFORM == "cuda" and needed > DEVICES:
         pytest.skip(f"needs {needed} GPUs, there are {DEVICES}")
 

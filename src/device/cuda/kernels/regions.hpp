@@ -16,7 +16,7 @@ struct Region {
   index_t words = 0;
 };
 struct Regions {
-  static constexpr int most = 4;
+  static constexpr int most = 5;
   Region of[most];
 };
 
