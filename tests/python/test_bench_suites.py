@@ -155,9 +155,17 @@ def test_choices_leave_out_and_replace(file_of):
         load_suite(file_of(SMALL), Choices(only={"routine": ["potri"]}))
 
 
+def test_cases_that_a_choice_makes_alike_are_measured_once():
+    suite = load_suite("figure3-short", Choices(instead={"n": [4096]}))
+    ours = [c for c in suite.cases if c.routine == "potrs" and c.engine == "jaxmg"]
+    assert [(c.matrix, c.repeats) for c in ours] == [("diagonal", 2), ("random", 2)]
+    assert all(c.baselines == ("jax", "gemm") for c in ours)
+
+
 def test_externals_are_baselines_of_all_cases():
     choices = Choices(externals={"other": "python other.py"})
-    suite = suite_with({"baselines": ["jax"]}, {}, externals={"third": "x"}, choices=choices)
+    cases = [{"baselines": ["jax"]}, {"n": 9}]
+    suite = suite_with(*cases, externals={"third": "x"}, choices=choices)
     assert [case.baselines for case in suite.cases] == [
         ("jax", "third", "other"),
         ("third", "other"),

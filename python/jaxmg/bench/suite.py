@@ -137,6 +137,8 @@ _OPTIONS = (
     *("kappa", "repeats", "warmups", "max_seconds"),
     *("donate", "jit", "arrays", "stages", "baselines"),
 )
+#: Cases that differ in these alone are one.
+_HOW_MEASURED = {"repeats": 1, "warmups": 0, "max_seconds": None, "baselines": ()}
 _SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
 
 #: In a suite: whatever is there.
@@ -230,10 +232,12 @@ def suite_of(content: Any, name: str, choices: Choices) -> Suite:
     if (most := max(case.devices for case in cases)) > devices:
         raise ValueError(f"devices: expected at most the suite's {devices}, got {most}")
     programs = choices.programs or content.get("programs")
-    cases = list(dict.fromkeys(cases))
-    return Suite(
-        str(content.get("name", name)), str(platform), devices, tuple(cases), programs, externals
-    )
+    # What replaces lists may make a case occur more than once: the first says how it is measured.
+    once: dict[Case, Case] = {}
+    for case in cases:
+        once.setdefault(dataclasses.replace(case, **_HOW_MEASURED), case)
+    name = str(content.get("name", name))
+    return Suite(name, str(platform), devices, tuple(once.values()), programs, externals)
 
 
 def _externals(given: Any) -> dict[str, str]:
