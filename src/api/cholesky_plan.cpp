@@ -7,9 +7,15 @@ namespace jaxmg {
 
 namespace {
 
-/// Order up to which one rank is faster than all. GPUs: the time of a distributed step is launches
-/// and copies, some 0.3 ms, for a tile column. CPUs: ranks share the cores anyway.
-index_t largest_on_one_rank(Platform platform) { return platform == Platform::cuda ? 8192 : 1024; }
+/// Order up to which one rank that takes the matrix as a whole is fastest. GPUs: the time of a
+/// distributed step is launches and copies, some 0.3 ms, for a tile column; a solution on a single
+/// GPU is all cuSOLVER's until our larger products make up for our steps. CPUs: ranks share the
+/// cores anyway.
+index_t largest_on_one_rank(const CholeskyProblem& problem, Platform platform, DType dtype) {
+  if (platform == Platform::cpu) return 1024;
+  if (problem.ranks > 1 || problem.rhs == 0) return 8192;
+  return dtype == DType::f64 || dtype == DType::c128 ? 24576 : 65536;
+}
 
 index_t default_tile(const CholeskyProblem& problem, Platform platform, DType dtype) {
   index_t widest = dtype == DType::c128 ? 128 : 256;
@@ -75,7 +81,7 @@ CholeskyProblem planned(const CholeskyProblem& problem, Platform platform, DType
   if (problem.engine == Engine::cusolvermg) return planned_for_cusolvermg(problem, platform, 2048);
   CholeskyProblem plan = problem;
   if (plan.tile == 0) {
-    plan.on_one_rank = plan.order <= largest_on_one_rank(platform);
+    plan.on_one_rank = plan.order <= largest_on_one_rank(plan, platform, dtype);
     plan.tile = default_tile(plan, platform, dtype);
   }
   plan.tile = std::max<index_t>(1, std::min(plan.tile, plan.columns / plan.ranks));

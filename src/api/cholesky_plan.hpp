@@ -31,6 +31,8 @@ struct CholeskyProblem {
   Engine engine = Engine::jaxmg;
 
   BlockCyclic layout() const { return {columns, ranks, tile, order}; }
+  /// Whether a lone rank's own storage is all that its work needs.
+  bool in_place_on_one_rank() const { return on_one_rank && in_place && ranks == 1; }
 };
 
 /// Throws InvalidArgument on sizes that make no sense. A tile of 0 is one to be chosen.
@@ -134,7 +136,9 @@ CholeskyWorkspace<T> CholeskyWorkspace<T>::carve(Arena& arena, const CholeskyPro
   CholeskyWorkspace work;
   work.scalars = CholeskyScalars::carve(arena, p.ranks);
   if (p.on_one_rank) {
-    work.matrix = take_working_copy<T>(arena, p.columns, p.columns);
+    if (!p.in_place_on_one_rank()) {
+      work.matrix = take_working_copy<T>(arena, p.columns, p.columns);
+    }
     return work;
   }
   Arena redistribution = arena;

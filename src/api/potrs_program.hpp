@@ -94,8 +94,8 @@ void take_outcome_of_rank_0(Rank<B>& rank, const CholeskyScalars& scalars, std::
   B::template fill_nan_if<real_t<T>>(panel, info, {logdet, 1, 1, 1});
 }
 
-/// Rank 0 pulls the lower triangle and solves alone; the others pull x. For sizes where a step of
-/// the distributed algorithm costs more than its work.
+/// Rank 0 pulls the lower triangle, unless it is its own to write to, and solves alone; the others
+/// pull x. For sizes where a step of the distributed algorithm costs more than its work.
 template <Backend B, Scalar T>
 void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOperands<T>& op,
                        const CholeskyWorkspace<T>& work) {
@@ -106,8 +106,9 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
   rank.post(a_tag, op.A.data, panel);
   clear_outcome<B>(rank, work.scalars);
   if (rank.index() == 0) {
-    const MatrixView<T> M = work.matrix.block(0, 0, n, n);
-    for (int p = 0; p < rank.size(); ++p) {
+    const bool in_place = problem.in_place_on_one_rank();
+    const MatrixView<T> M = (in_place ? op.A : work.matrix).block(0, 0, n, n);
+    for (int p = 0; p < rank.size() && !in_place; ++p) {
       const index_t first = std::min(p * n_loc, n), last = std::min(first + n_loc, n);
       const MatrixView<const T> block(rank.template take<T>(p, a_tag, panel), n, last - first,
                                       op.A.ld);

@@ -132,6 +132,19 @@ TEST(PlannedCholesky, KeepsSmallProblemsOnOneRank) {
   }
 }
 
+TEST(PlannedCholesky, LeavesSolutionsOfALoneGpuToCusolver) {
+  const auto is_whole = [](int ranks, index_t rhs) {
+    const CholeskyProblem problem{16384, 16384, ranks, 0, rhs, true};
+    return planned(problem, Platform::cuda, DType::f64).on_one_rank;
+  };
+  EXPECT_TRUE(is_whole(1, 1));
+  EXPECT_FALSE(is_whole(2, 1));
+  EXPECT_FALSE(is_whole(1, 0)) << "an inverse";
+  const CholeskyProblem lone{16384, 16384, 1, 1024, 1, true, true};
+  EXPECT_LT(CholeskyWorkspace<double>::bytes(lone, traits_of(Platform::cuda)),
+            std::size_t{16384} * 8);
+}
+
 TEST(PlannedCholesky, HasATileOfAtLeastOneAndNoSliver) {
   for (const DType dtype : {DType::f32, DType::f64, DType::c64, DType::c128}) {
     for (const int ranks : {1, 2, 7, 8}) {
