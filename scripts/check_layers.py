@@ -28,7 +28,7 @@ PORTABLE = ("include/", "src/algorithms/", "src/distribution/", CONTRACTS, TEAM_
 MAY_INCLUDE = {
     "src/distribution/": ("jaxmg/", "distribution/"),
     CONTRACTS: ("jaxmg/", "distribution/", "device/contract", "device/secular.hpp"),
-    TEAM_SOLVER: ("jaxmg/",),
+    TEAM_SOLVER: ("jaxmg/", "team/note.hpp"),
     **dict.fromkeys(ARITHMETIC, ("jaxmg/", "device/thread.hpp")),
     "src/algorithms/": ("jaxmg/", "distribution/", "device/contract", "team/", "algorithms/"),
 }

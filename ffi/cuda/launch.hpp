@@ -84,8 +84,7 @@ inline std::shared_ptr<TeamSolverSeat> team_solver_seat(int device, xf::ScratchA
     throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes on GPU " +
                       std::to_string(device) + " from JAX's pool, for cuSOLVERMg's workspace");
   };
-  return std::make_shared<TeamSolverSeat>(
-      TeamSolverSeat{device, allocate, cusolvermg::make_solver, 0});
+  return std::make_shared<TeamSolverSeat>(cusolvermg::seat_on(device, allocate));
 }
 
 }  // namespace jaxmg::ffi

@@ -103,19 +103,17 @@ def process_count() -> int:
     return int(_job.num_processes or 1)
 
 
-def spans_processes(mesh: Any = None) -> bool:
-    """Whether the devices of `mesh`, or of the ``shard_map`` being traced, belong to several
-    processes.
+def spans_processes() -> bool:
+    """Whether the devices of the ``shard_map`` being traced belong to several processes.
 
     Where the devices are not known yet they do if they are more than this process has.
     """
     if process_count() == 1:
         return False
-    known = _mesh_of_body.get() if mesh is None else mesh
+    known = _mesh_of_body.get()
     if isinstance(known, Mesh):
         return len({device.process_index for device in known.devices.flat}) > 1
-    shape = get_abstract_mesh() if mesh is None else mesh
-    return int(shape.size) > jax.local_device_count()
+    return int(get_abstract_mesh().size) > jax.local_device_count()
 
 
 def devices_number(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> int:

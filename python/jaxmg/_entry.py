@@ -103,12 +103,6 @@ def find_engine(routine: str, engine: str | None, mesh: AnyMesh | None) -> str:
             f"{routine}: {said}: expected 'jaxmg' on CPU devices, got {name!r}, which runs on "
             "NVIDIA GPUs only; leave it out"
         )
-    if _compat.spans_processes(mesh):
-        raise ValueError(
-            f"{routine}: {said}: expected 'jaxmg' on devices of several processes, got {name!r}, "
-            "which one process calls for all GPUs; start one process with all GPUs of the host, "
-            "use a mesh of jax.local_devices(), or leave it out"
-        )
     if (problem := _library.cusolvermg_problem()) is not None:
         raise RuntimeError(f"{routine}: {said}: {name!r} cannot be used: {problem}")
     return name

@@ -242,8 +242,9 @@ def potrs(
       n: the true order, if `a` is padded storage. Rows and columns from `n` on are never read.
       return_info: also return the info.
       engine: ``"jaxmg"``, or ``"cusolvermg"`` for NVIDIA's library, the published system's: all
-        GPUs of the mesh are driven by one thread, the call returns when they are done, `T_A` is
-        2048 or less if left out, and right-hand sides are solved on one GPU. If left out:
+        GPUs of the mesh are driven by one thread of one process, the call returns when they are
+        done, `T_A` is 2048 or less if left out, and right-hand sides are solved on one GPU. They
+        must be of one host, where each process must see all of them. If left out:
         ``JAXMG_ENGINE``, read when the call is traced, else ``"jaxmg"``. Where derivatives are
         asked for, jaxmg's own computes the solution too.
 

@@ -3,7 +3,9 @@
 // devices are done.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -52,57 +54,72 @@ struct WholeTiles {
 template <Backend B>
 class AskRank0 {
  public:
-  AskRank0(Rank<B>& rank, TeamSolverSeat& seat) : rank_(rank), seat_(seat) {}
+  explicit AskRank0(Rank<B>& rank) : rank_(rank) {}
 
   /// What work() of rank 0 returns, once all that any rank has given to its queues is done.
   template <class Work>
   std::int64_t operator()(const Work& work) {
     rank_.synchronize();
     const index_t here = rank_.reserve(2), answered = here + 1;
-    rank_.tell(here, nullptr);
+    rank_.tell(here, {});
     if (rank_.index() == 0) {
-      for (int p = 0; p < rank_.size(); ++p) rank_.hear(p, here);  // all have read the last answer
-      seat_.answer = work();
-      rank_.tell(answered, &seat_.answer);
+      for (int p = 0; p < rank_.size(); ++p) rank_.hear(p, here);
+      rank_.tell(answered, {std::to_string(work()), nullptr});
     }
-    return *static_cast<const std::int64_t*>(rank_.hear(0, answered));
+    return std::stoll(rank_.hear(0, answered).text);
   }
 
-  /// The pointers of all ranks on rank 0, nothing on others.
-  template <class X>
-  std::vector<X*> gather(X* mine) {
+  /// The notes of all ranks on rank 0, nothing on others.
+  std::vector<Note> gather(Note mine) {
     const index_t tag = rank_.reserve(1);
-    rank_.tell(tag, mine);
-    std::vector<X*> all;
-    for (int p = 0; rank_.index() == 0 && p < rank_.size(); ++p) {
-      all.push_back(static_cast<X*>(const_cast<void*>(rank_.hear(p, tag))));
-    }
+    rank_.tell(tag, std::move(mine));
+    std::vector<Note> all;
+    for (int p = 0; rank_.index() == 0 && p < rank_.size(); ++p) all.push_back(rank_.hear(p, tag));
     return all;
   }
 
  private:
   Rank<B>& rank_;
-  TeamSolverSeat& seat_;
 };
+
+/// Throws InvalidArgument on rank 0 unless all ranks' processes are on its host.
+template <Backend B>
+void expect_one_host(const Rank<B>& rank) {
+  for (int p = 0; rank.index() == 0 && p < rank.size(); ++p) {
+    if (rank.shares_host(p)) continue;
+    throw InvalidArgument("engine: cusolvermg needs the GPUs of one host, and rank " +
+                          std::to_string(p) +
+                          "'s is of another, or of another container; use a mesh of one host's "
+                          "GPUs, or engine=\"jaxmg\"");
+  }
+}
 
 /// Such a library's solver for a matrix in whole tiles: made, and called, by rank 0 for all. An
 /// empty matrix has none.
+///
+/// Rank 0 may hold memory of other processes, as long as this lives. It is theirs so long, whether
+/// the call succeeds or fails: no rank leaves a call before all have met (run_rank()), and rank 0
+/// comes to that when it has left its program, and so has let go.
 template <Backend B>
 class SolverOfRank0 {
  public:
   /// `matrix` without what ranks add to it: each its seat's device, its `share` and its `columns`.
   SolverOfRank0(Rank<B>& rank, TeamMatrix matrix, void* share, void* columns, TeamSolverSeat& seat)
-      : ask_(rank, seat) {
+      : ask_(rank), seat_(seat) {
     if (matrix.order == 0) return;
-    for (const int* device : ask_.gather(&seat.device)) matrix.devices.push_back(*device);
-    matrix.shares = ask_.gather(share);
-    matrix.columns = ask_.gather(columns);
+    expect_one_host(rank);
+    const index_t tag = rank.reserve(1);
+    if (rank.index() == 0) rank.tell(tag, {seat.process, nullptr});
+    process_ = rank.hear(0, tag).text;
+    matrix.shares = gather(share);
+    for (const Reached& of_rank : reached_) matrix.devices.push_back(of_rank.device);
+    if (matrix.rhs > 0) matrix.columns = gather(columns);
     const std::int64_t bytes = ask_([&] {
       solver_ = seat.make_solver(matrix);
       return static_cast<std::int64_t>(solver_->scratch_bytes());
     });
     auto scratch =
-        ask_.gather(bytes > 0 ? seat.allocate(static_cast<std::size_t>(bytes)) : nullptr);
+        gather(seat.allocate(static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1))));
     if (solver_) solver_->use_scratch(std::move(scratch));
   }
 
@@ -113,7 +130,19 @@ class SolverOfRank0 {
   }
 
  private:
+  /// The memories of all ranks on rank 0, nothing on others.
+  std::vector<void*> gather(void* mine) {
+    std::vector<void*> all;
+    for (const Note& offered : ask_.gather(seat_.offer(mine, process_))) {
+      all.push_back(reached_.emplace_back(seat_.reach(offered)).memory.get());
+    }
+    return all;
+  }
+
   AskRank0<B> ask_;
+  TeamSolverSeat& seat_;
+  std::string process_;                 ///< rank 0's
+  std::vector<Reached> reached_;        ///< on rank 0: what solver_ works on
   std::unique_ptr<TeamSolver> solver_;  ///< on rank 0
 };
 

@@ -131,7 +131,7 @@ void potrs_by_team_solver(Rank<B>& rank, const CholeskyProblem& problem, const P
     rank.post(x_tag, X.data, panel);
   } else {
     const MatrixView<const T> solved(rank.template take<T>(0, x_tag, panel), X.rows, X.cols, X.ld);
-    B::template copy<T>(panel, solved, X);
+    rank.template read<T>(0, panel, solved, X);
   }
   const MatrixView<T> padding = op.X.column_range(problem.order, op.X.cols);
   B::template fill<T>(panel, T(0), padding);

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "jaxmg/types.hpp"
+#include "team/note.hpp"
 
 namespace jaxmg {
 
@@ -21,7 +23,7 @@ struct TeamMatrix {
   index_t tile;
   TeamRoutine routine;
   index_t rhs;                 ///< right-hand sides; 0 but for potrs
-  std::vector<int> devices;    ///< of each rank
+  std::vector<int> devices;    ///< of each rank, as rank 0's process counts them
   std::vector<void*> shares;   ///< of each rank; leading dimension `order`
   std::vector<void*> columns;  ///< order x rhs elements on each rank: rank 0's is b, others' room
 };
@@ -49,13 +51,24 @@ class TeamSolver {
   virtual std::int64_t syevd(void* w) = 0;
 };
 
+/// A rank's device, and memory there, as rank 0's process sees them while it holds this.
+struct Reached {
+  int device;
+  std::shared_ptr<void> memory;
+};
+
 /// One rank's part in the calls of such a library. Lives until all ranks have met.
 struct TeamSolverSeat {
-  int device = 0;
+  /// What this rank's process is called, and no other.
+  std::string process;
+  /// What the process `to`, of the same host, needs to reach this rank's device and `memory` there.
+  /// Throws DeviceError where that is not to be had.
+  std::function<Note(void* memory, const std::string& to)> offer;
+  /// There. Throws DeviceError.
+  std::function<Reached(const Note& offered)> reach;
   /// Memory of this rank's device, for the length of the call. Throws OutOfMemory.
   std::function<void*(std::size_t bytes)> allocate;
   std::function<std::unique_ptr<TeamSolver>(const TeamMatrix&)> make_solver;
-  std::int64_t answer = 0;  ///< of rank 0; see AskRank0
 };
 
 }  // namespace jaxmg

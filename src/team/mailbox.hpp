@@ -11,6 +11,7 @@
 
 #include "jaxmg/error.hpp"
 #include "jaxmg/types.hpp"
+#include "team/note.hpp"
 
 namespace jaxmg {
 
@@ -18,8 +19,9 @@ namespace jaxmg {
 std::string message_of(const std::exception_ptr& error);
 
 /// Entries (pointer, event) of one call's ranks, by (rank, tag). An entry is posted once, after its
-/// event has been recorded; a reader blocks on the host until it is there. A rank that fails
-/// poisons the mailbox: every reader, waiting or to come, then throws that rank's failure.
+/// event has been recorded; a reader blocks on the host until it is there. Notes, likewise, have no
+/// events. A rank that fails poisons the mailbox: every reader, waiting or to come, then throws
+/// that rank's failure.
 template <class Event>
 class Mailbox {
  public:
@@ -55,13 +57,20 @@ class Mailbox {
     }
   }
 
-  /// As take(), however long it takes: where `rank` is known to be at work.
-  Entry await(int rank, index_t tag) {
+  void tell(int rank, index_t tag, Note note) {
+    std::unique_lock lock(mutex_);
+    notes_.emplace(std::pair(rank, tag), std::move(note));
+    ++posted_;
+    changed_.notify_all();
+  }
+
+  /// However long it takes: `rank` is known to be at work.
+  Note hear(int rank, index_t tag) {
     const std::pair key(rank, tag);
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failed_rank_ >= 0 || entries_.count(key) != 0; });
+    changed_.wait(lock, [&] { return failed_rank_ >= 0 || notes_.count(key) != 0; });
     if (failed_rank_ >= 0) throw TeamError(failed_rank_, size_, message_of(failure_));
-    return entries_.at(key);
+    return notes_.at(key);
   }
 
   /// The first failure stays.
@@ -96,6 +105,7 @@ class Mailbox {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::pair<int, index_t>, Entry> entries_;
+  std::map<std::pair<int, index_t>, Note> notes_;
   int size_;
   index_t arrived_ = 0;
   int failed_rank_ = -1;

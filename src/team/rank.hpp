@@ -54,10 +54,12 @@ class TeamCall {
   virtual std::exception_ptr meet(int rank) = 0;
   virtual void leave(int rank) = 0;
 
-  /// Between hosts alone, whatever queues do: see Mailbox::await(). Only where all ranks are in one
-  /// process, since a pointer says nothing to another.
-  virtual void tell(int rank, index_t tag, const void* data) = 0;
-  virtual const void* hear(int source, index_t tag) = 0;
+  /// Between the ranks' threads alone, whatever queues do: see Mailbox::hear().
+  virtual void tell(int rank, index_t tag, Note note) = 0;
+  virtual Note hear(int source, index_t tag) = 0;
+
+  /// Whether `source`'s process is on this process's host.
+  virtual bool shares_host(int source) const = 0;
 
   /// Whether `source`'s memory is this process's, or its devices can reach it.
   virtual bool reaches(int source) const = 0;
@@ -89,11 +91,12 @@ class LocalTeamCall final : public TeamCall<B> {
   std::exception_ptr meet(int) override { return mailbox_.meet(); }
   void leave(int) override { mailbox_.leave(); }
 
-  void tell(int rank, index_t tag, const void* data) override {
-    mailbox_.post(rank, tag, data, Event());
+  void tell(int rank, index_t tag, Note note) override {
+    mailbox_.tell(rank, tag, std::move(note));
   }
-  const void* hear(int source, index_t tag) override { return mailbox_.await(source, tag).data; }
+  Note hear(int source, index_t tag) override { return mailbox_.hear(source, tag); }
 
+  bool shares_host(int) const override { return true; }
   bool reaches(int) const override { return true; }
   void read(int, int source, Queue&, const ByteColumns<const std::byte>&,
             const ByteColumns<std::byte>&) override {
@@ -229,12 +232,15 @@ class Rank {
     for (int p = 0; p < size(); ++p) wait_for(p, tag, queue);
   }
 
-  // Between hosts alone, whatever the queues do.
+  // Between the ranks' threads alone, whatever the queues do.
 
-  /// Lets peers see `data` at once.
-  void tell(index_t tag, const void* data) { team_.tell(index_, tag, data); }
+  /// Tells peers at once.
+  void tell(index_t tag, Note note) { team_.tell(index_, tag, std::move(note)); }
   /// What `source` told, however long that takes.
-  const void* hear(int source, index_t tag) { return team_.hear(source, tag); }
+  Note hear(int source, index_t tag) { return team_.hear(source, tag); }
+
+  /// Whether `source`'s process is on the host of this rank's.
+  bool shares_host(int source) const { return team_.shares_host(source); }
 
   /// Tells the others when this rank's work, reads of peers included, is done.
   void post_exit() {

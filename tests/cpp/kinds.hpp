@@ -5,6 +5,7 @@
 
 #include <array>
 #include <future>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -13,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "api/public/engine.hpp"
+#include "stream_socket.hpp"
 #include "team/processes/exchange.hpp"
 #include "team/processes/ring_link.hpp"
 #include "testing/setting.hpp"
@@ -76,16 +78,33 @@ struct Substituting : Cpu {
 };
 
 /// CPU ranks in two processes of a job, dealt in turn, where they do not read peers directly. Both
-/// processes are this one, with an exchange each: they share nothing else, and neither knows.
-struct Processes : Cpu {
-  static constexpr const char* name = "Processes";
+/// processes are this one, with an exchange each: they share nothing else, and neither knows. Or
+/// each process takes the other's host for another one.
+template <bool on_two_hosts>
+struct RanksOfProcesses : Cpu {
+  static constexpr const char* name = on_two_hosts ? "Hosts" : "Processes";
   static constexpr int count = 2;
 
+  static std::array<processes::Exchange*, count> make_exchanges() {
+    const std::string job = "test-" + std::to_string(getpid());
+    std::array<processes::Exchange*, count> all{};
+    std::map<int, processes::Contact> before;
+    for (int process = 0; process < count; ++process) {
+      std::string name_on_host = job;
+      processes::Network network;
+      if (on_two_hosts) {
+        ListeningStream stream;
+        name_on_host += "-host-" + std::to_string(process);
+        network = {stream.release(), stream.contact(), job, before};
+        before[process] = stream.contact();
+      }
+      all[static_cast<std::size_t>(process)] = new processes::Exchange(
+          {name_on_host, process, count}, processes::RingLink::make, std::move(network));
+    }
+    return all;
+  }
   static processes::Exchange& exchange(int process) {
-    static const std::string job = "test-" + std::to_string(getpid());
-    static const std::array<processes::Exchange*, count> all{
-        new processes::Exchange({job, 0, count}, processes::RingLink::make),
-        new processes::Exchange({job, 1, count}, processes::RingLink::make)};
+    static const auto all = make_exchanges();
     return *all[static_cast<std::size_t>(process)];
   }
 
@@ -112,6 +131,8 @@ struct Processes : Cpu {
     for (auto& outcome : outcomes) outcome.get();
   }
 };
+using Processes = RanksOfProcesses<false>;
+using Hosts = RanksOfProcesses<true>;
 
 #ifdef JAXMG_EMULATED
 /// CPU ranks whose operations are the CUDA backend's, its kernels run by emulated threads.
@@ -243,6 +264,8 @@ struct On {
   On<Kind, float>, On<Kind, double>, On<Kind, std::complex<float>>, On<Kind, std::complex<double>>
 
 using OnCpu = ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu)>;
+using OnCpuAndProcesses =
+    ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Processes)>;
 /// Whatever the CPU can play, for what only rank programs show.
 using OnCpuPrograms =
     ::testing::Types<JAXMG_ON_ALL_SCALARS(Cpu), JAXMG_ON_ALL_SCALARS(Substituting),

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <complex>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -32,6 +35,7 @@ using jaxmg_testing::reference_eigen;
 /// What a stand-in does besides solving.
 struct Behaviour {
   std::function<void(const char* routine)> before = [](const char*) {};
+  std::function<void(int rank)> before_offer = [](int) {};
   std::int64_t told = 0;  ///< what potrf() or syevd() returns, if not 0, whatever it finds
 };
 
@@ -153,7 +157,23 @@ class StandIn final : public TeamSolver {
   HostMatrix<T> L_;
 };
 
-/// The seats of a team of one kind, and the scratch that they have given.
+/// Whether ranks read peers directly if they may: Processes would then be one process.
+template <class Kind>
+constexpr bool directly(bool may) {
+  return may && !std::is_same_v<Kind, Processes>;
+}
+
+/// What tiles tests take. cuSOLVERMg is not safe with narrow ones on a GPU that has other work.
+template <class Kind>
+std::vector<index_t> tested_tiles() {
+#ifdef JAXMG_WITH_CUDA
+  if (std::is_same_v<Kind, CudaProcesses>) return {16, 20, 160};
+#endif
+  return {1, 4, 5, 160};
+}
+
+/// The seats of a team of one kind, and the scratch that they have given. What is called another
+/// process is this one, so that stand-ins pass pointers.
 template <class Kind, Scalar T>
 class Seats {
  public:
@@ -161,9 +181,28 @@ class Seats {
       : scratch_(static_cast<std::size_t>(ranks)) {
     for (int p = 0; p < ranks; ++p) {
       TeamSolverSeat seat;
-      seat.device = p;
-      seat.make_solver = [behaviour](const TeamMatrix& matrix) {
-        return std::make_unique<StandIn<T>>(matrix, behaviour);
+      seat.process = "this process";
+      seat.offer = [behaviour, p](void* memory, const std::string& to) {
+        EXPECT_EQ(to, "this process");
+        behaviour.before_offer(p);
+        const auto address = reinterpret_cast<std::uintptr_t>(memory);
+        return Note{std::to_string(p) + ' ' + std::to_string(address), nullptr};
+      };
+      seat.reach = [held = held_](const Note& offered) {
+        std::istringstream text(offered.text);
+        int device = 0;
+        std::uintptr_t address = 0;
+        text >> device >> address;
+        ++*held;
+        return Reached{device, {reinterpret_cast<void*>(address), [held](void*) { --*held; }}};
+      };
+      Behaviour watched = behaviour;
+      watched.before = [held = held_, before = behaviour.before](const char* routine) {
+        EXPECT_GT(*held, 0);
+        before(routine);
+      };
+      seat.make_solver = [watched](const TeamMatrix& matrix) {
+        return std::make_unique<StandIn<T>>(matrix, watched);
       };
       seat.allocate = [this, p](std::size_t bytes) -> void* {
         auto& mine = scratch_[static_cast<std::size_t>(p)];
@@ -171,22 +210,27 @@ class Seats {
         return mine.get();
       };
 #ifdef JAXMG_WITH_CUDA
-      if constexpr (std::is_same_v<Kind, Cuda>) {
-        seat.device = p % cuda_device_count();
-        seat.make_solver = cusolvermg::make_solver;
-        seat.allocate = [this, p, device = seat.device](std::size_t bytes) -> void* {
+      if constexpr (std::is_base_of_v<Cuda, Kind>) {
+        const int device = p % cuda_device_count();
+        seat = cusolvermg::seat_on(device, [this, p, device](std::size_t bytes) -> void* {
           auto& mine = scratch_[static_cast<std::size_t>(p)];
           mine = cuda::allocate(device, bytes);
           return mine.get();
-        };
+        });
       }
 #endif
       seats_.push_back(std::move(seat));
     }
   }
+  ~Seats() { EXPECT_EQ(*held_, 0); }
+  Seats(const Seats&) = delete;
+  Seats& operator=(const Seats&) = delete;
+
   TeamSolverSeat& operator[](int p) { return seats_[static_cast<std::size_t>(p)]; }
 
  private:
+  /// Memories that rank 0 has reached and not let go.
+  const std::shared_ptr<std::atomic<int>> held_ = std::make_shared<std::atomic<int>>(0);
   std::vector<TeamSolverSeat> seats_;
   std::vector<std::shared_ptr<void>> scratch_;
 };

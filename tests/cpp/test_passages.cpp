@@ -263,6 +263,7 @@ class Process final : public processes::Courier {
     all_[static_cast<std::size_t>(process)]->take(number_, message, text);
   }
   void tell_everybody(const Message&, const std::string&, int) override {}
+  bool shares_host(int) override { return false; }
 
   // ---- By the rank ------------------------------------------------------------------------------
 
@@ -600,6 +601,7 @@ struct Listener final : processes::Courier {
     }
   }
   void tell_everybody(const Message&, const std::string&, int) override { ADD_FAILURE(); }
+  bool shares_host(int) override { return false; }
   std::vector<std::array<int, 4>> take() { return std::exchange(said, {}); }
   std::vector<std::array<int, 4>> said;  // to whom, whose, word, value
 };

@@ -17,6 +17,7 @@
 
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,7 +121,8 @@ std::shared_ptr<double> kept(index_t count) {
   return all.emplace_back(cpu::allocate<double>(count));
 }
 
-/// Each rank in turn shows the others a matrix, which may be larger than a ring.
+/// Each rank in turn tells the others a number, and shows them a matrix, which may be larger than a
+/// ring.
 void pass_around(Rank<Backend>& rank, index_t rows, index_t cols) {
   const index_t ld = rows + 3, count = ld * cols;
   const auto mine = kept(count), copy = kept(count);
@@ -128,6 +130,8 @@ void pass_around(Rank<Backend>& rank, index_t rows, index_t cols) {
     std::iota(mine.get(), mine.get() + count, 1000.0 * rank.index() + owner);
     std::fill_n(copy.get(), count, -1.0);
     const index_t tag = rank.reserve(1);
+    rank.tell(tag, {std::to_string(1000 * rank.index() + owner), nullptr});
+    if (rank.hear(owner, tag).text != std::to_string(1001 * owner)) throw Error("a wrong note");
     rank.post(tag, mine.get(), rank.panel());
     const double* theirs = rank.take<double>(owner, tag, rank.copies());
     rank.read<double>(owner, rank.copies(), {theirs, rows, cols, ld}, {copy.get(), rows, cols, ld});
@@ -173,6 +177,53 @@ TEST(JobProcess, DISABLED_Fails) {
                                                 std::to_string(last + 1) + " failed: on purpose"
                                           : "");
   }
+}
+
+/// Of a descriptor that a rank passes on those of its host get one for the same.
+TEST(JobProcess, DISABLED_PassesDescriptors) {
+  const auto before = open_descriptors();
+  for (std::int64_t ticket = 1; ticket < 30; ++ticket) {
+    const auto program = [](Rank<Backend>& rank) {
+      const index_t tag = rank.reserve(2);
+      const auto mine = std::make_shared<const processes::Descriptor>(::memfd_create("note", 0));
+      const std::string said = std::to_string(rank.index());
+      if (::write(mine->get(), said.data(), said.size()) < 0) throw Error("cannot write");
+      rank.tell(tag, {said, mine});
+      for (int p = 0; p < rank.size(); ++p) {
+        const Note heard = rank.hear(p, tag);
+        EXPECT_EQ(heard.text, std::to_string(p));
+        EXPECT_EQ(rank.shares_host(p),
+                  place().contacts.empty() || p / ranks_a_process == place().process);
+        ASSERT_NE(heard.passed, nullptr);
+        if (!rank.shares_host(p)) {
+          EXPECT_TRUE(heard.passed->empty());
+          continue;
+        }
+        char read = 0;
+        EXPECT_EQ(::pread(heard.passed->get(), &read, 1, 0), 1);
+        EXPECT_EQ(std::string(1, read), heard.text);
+      }
+    };
+    expect_all(call(ticket, program), "");
+  }
+  EXPECT_LE(open_descriptors(), before + 20);
+}
+
+/// The others listen to a rank that says nothing.
+TEST(JobProcess, DISABLED_IsKilledWhileHeard) {
+  const auto program = [](Rank<Backend>& rank) {
+    rank.barrier(rank.panel());
+    rank.synchronize();
+    const index_t tag = rank.reserve(1);
+    if (rank.index() == rank.size() - 1) {
+      std::this_thread::sleep_for(100ms);
+      std::raise(SIGKILL);
+    }
+    rank.hear(rank.size() - 1, tag);
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  expect_all(call(1, program), "rank " + std::to_string(place().ranks() - ranks_a_process) + " of");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
 }
 
 TEST(JobProcess, DISABLED_Disagrees) {
@@ -263,6 +314,14 @@ TEST_P(Job, PassesMatrices) {
   for (const int processes : {2, 3, 4}) {
     EXPECT_EQ(run_job("PassesAround", processes, GetParam()), all_well(processes));
   }
+}
+
+TEST_P(Job, PassesDescriptors) {
+  EXPECT_EQ(run_job("PassesDescriptors", 3, GetParam()), all_well(3));
+}
+
+TEST_P(Job, TellsThoseWhoHearThatAProcessIsKilled) {
+  EXPECT_EQ(run_job("IsKilledWhileHeard", 3, GetParam()), (std::vector<int>{0, 0, SIGKILL}));
 }
 
 TEST_P(Job, TellsAllOfAFailureAndGoesOn) {

@@ -25,13 +25,14 @@ using jaxmg::index_t;
 using jaxmg::InvalidArgument;
 using jaxmg::MatrixView;
 using jaxmg::real_t;
-using jaxmg::TeamSolverSeat;
 using jaxmg::testing::Behaviour;
+using jaxmg::testing::directly;
 using jaxmg::testing::expect_solutions;
 using jaxmg::testing::Seats;
 using jaxmg::testing::Shared;
 using jaxmg::testing::solved;
 using jaxmg::testing::Solved;
+using jaxmg::testing::tested_tiles;
 using jaxmg::testing::transposed;
 using namespace jaxmg_testing;
 
@@ -81,7 +82,7 @@ template <class Kind, jaxmg::Scalar T>
 Solved<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
                 const Behaviour& behaviour = {}) {
   using B = typename Kind::Backend;
-  const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
+  const Setting setting{c.ranks, c.tile, directly<Kind>(c.reads_peers_directly)};
   jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
   distribute_lower(M, matrix);
   const CholeskyProblem problem = problem_of(c, matrix);
@@ -104,7 +105,7 @@ Solved<T> solve(const HostMatrix<T>& M, const HostMatrix<T>& b, const Case& c,
 template <class Kind, jaxmg::Scalar T>
 Solved<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behaviour = {}) {
   using B = typename Kind::Backend;
-  const Setting setting{c.ranks, c.tile, c.reads_peers_directly};
+  const Setting setting{c.ranks, c.tile, directly<Kind>(c.reads_peers_directly)};
   jaxmg::DistributedMatrix<T> matrix(Kind::team(setting), c.n);
   jaxmg::DistributedMatrix<T> other(Kind::team(setting), c.n);
   distribute_lower(M, matrix);
@@ -154,17 +155,19 @@ class TeamSolverProgram : public jaxmg::testing::KindTest<typename P::Kind> {
     }
   }
 };
-TYPED_TEST_SUITE(TeamSolverProgram, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(TeamSolverProgram, jaxmg::testing::OnAllKindsAndProcesses,
+                 jaxmg::testing::KindNames);
 
 template <class P>
 class TeamSolverProgramOnCpu : public TeamSolverProgram<P> {};
-TYPED_TEST_SUITE(TeamSolverProgramOnCpu, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(TeamSolverProgramOnCpu, jaxmg::testing::OnCpuAndProcesses,
+                 jaxmg::testing::KindNames);
 
 /// Tiles that cut the shards evenly, so that A's own storage serves, and others.
 TYPED_TEST(TeamSolverProgram, Solves) {
   for (const int ranks : {1, 2, 3, 4}) {
     for (const index_t n : {1, 7, 48, 97}) {
-      for (const index_t tile : {1, 4, 5, 160}) {
+      for (const index_t tile : tested_tiles<typename TypeParam::Kind>()) {
         for (const bool in_place : {false, true}) {
           this->expect_right({ranks, n, tile, tile == 4 ? 3 : 1, in_place, ranks % 2 == 0}, 1);
         }
@@ -176,7 +179,7 @@ TYPED_TEST(TeamSolverProgram, Solves) {
 TYPED_TEST(TeamSolverProgram, Inverts) {
   for (const int ranks : {1, 2, 3, 4}) {
     for (const index_t n : {1, 7, 48, 97}) {
-      for (const index_t tile : {1, 4, 5, 160}) {
+      for (const index_t tile : tested_tiles<typename TypeParam::Kind>()) {
         for (const bool in_place : {false, true}) {
           this->expect_right({ranks, n, tile, 0, in_place, ranks % 2 == 0}, 1);
         }
@@ -264,12 +267,54 @@ TYPED_TEST(TeamSolverProgramOnCpu, AFailingLibraryIsOneError) {
   }
 }
 
+/// Rank 1 has nothing to offer. One error on all ranks, and rank 0 has let go of what it had.
+TYPED_TEST(TeamSolverProgramOnCpu, MemoryThatIsNotToBeHadIsOneError) {
+  using T = typename TypeParam::type;
+  using K = typename TypeParam::Kind;
+  const HostMatrix<T> A = make_matrix<T>({Kind::spd, 12, 10, 1}).A;
+  for (const int before : {0, 1, 2}) {
+    std::atomic<int> offers{0};
+    Behaviour behaviour;
+    behaviour.before_offer = [&](int rank) {
+      if (rank == 1 && offers++ == before) throw jaxmg::DeviceError("not to be had");
+    };
+    const Case c{3, 12, 2, 1, false, false};
+    try {
+      solve<K, T>(A, random_matrix<T>(12, 1, 2), c, behaviour);
+      FAIL() << "got it";
+    } catch (const jaxmg::TeamError& error) {
+      EXPECT_STREQ(error.what(), "rank 1 of 3 failed: not to be had");
+    }
+    this->expect_right(c, 1);
+  }
+}
+
+TEST(TeamSolver, NeedsOneHost) {
+  using Hosts = jaxmg::testing::Hosts;
+  const HostMatrix<double> A = make_matrix<double>({Kind::spd, 12, 10, 1}).A;
+  try {
+    solve<Hosts, double>(A, random_matrix<double>(12, 1, 2), {3, 12, 2, 1, false, false});
+    FAIL() << "worked";
+  } catch (const jaxmg::TeamError& error) {
+    EXPECT_NE(std::string(error.what())
+                  .find("rank 0 of 3 failed: engine: cusolvermg needs the GPUs of one host, and "
+                        "rank 1's is of another"),
+              std::string::npos)
+        << error.what();
+  }
+  Hosts::run({3, 2, false}, [](jaxmg::Rank<Hosts::Backend>& rank) {
+    EXPECT_EQ(rank.shares_host(0), rank.index() != 1);
+    rank.barrier(rank.panel());
+  });
+}
+
+// ---- Questions to rank 0
+
 /// What takes the library long is work: the clock of silent ranks does not run.
 TEST(TeamSolver, ASlowLibraryIsNotSilence) {
   using B = jaxmg::cpu::Backend;
-  std::vector<TeamSolverSeat> seats(3);
   const auto program = [&](jaxmg::Rank<B>& rank) {
-    jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(rank.index())]);
+    jaxmg::AskRank0<B> ask(rank);
     for (std::int64_t i = 0; i < 3; ++i) {
       if (rank.index() == 2) std::this_thread::sleep_for(std::chrono::milliseconds(50));
       const std::int64_t answer = ask([i] {
@@ -282,13 +327,49 @@ TEST(TeamSolver, ASlowLibraryIsNotSilence) {
   jaxmg::run_team(3, program, {true, std::chrono::milliseconds(20)});
 }
 
+template <class Kind>
+class QuestionsToRank0 : public jaxmg::testing::KindTest<Kind> {
+ protected:
+  /// The message of what all of three ranks throw, or "nothing".
+  static std::string failure(const jaxmg::RankProgram<typename Kind::Backend>& program) {
+    try {
+      Kind::run({3, 4, false}, program);
+    } catch (const jaxmg::TeamError& error) {
+      return error.what();
+    }
+    return "nothing";
+  }
+  static void wait_for(const std::atomic<bool>& event) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!event && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    EXPECT_TRUE(event);
+  }
+};
+using KindsOnCpu = ::testing::Types<jaxmg::testing::Cpu, jaxmg::testing::Processes>;
+TYPED_TEST_SUITE(QuestionsToRank0, KindsOnCpu, jaxmg::testing::KindNames);
+
+TYPED_TEST(QuestionsToRank0, AnswersAndNotes) {
+  using B = typename TypeParam::Backend;
+  EXPECT_EQ(this->failure([](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank);
+    for (std::int64_t i = -3; i < 20; ++i) {
+      const auto notes = ask.gather({std::to_string(i * rank.index()), nullptr});
+      EXPECT_EQ(notes.size(), rank.index() == 0 ? 3u : 0u);
+      for (std::size_t p = 0; p < notes.size(); ++p) {
+        EXPECT_EQ(notes[p].text, std::to_string(i * static_cast<std::int64_t>(p)));
+      }
+      EXPECT_EQ(ask([i] { return i << 40; }), i << 40);
+    }
+  }),
+            "nothing");
+}
+
 /// Rank 0 works when all queues of all ranks are empty.
-TEST(TeamSolver, NothingIsUnderWayWhenRank0Works) {
-  using B = jaxmg::cpu::Backend;
-  std::vector<TeamSolverSeat> seats(3);
+TYPED_TEST(QuestionsToRank0, NothingIsUnderWayWhenRank0Works) {
+  using B = typename TypeParam::Backend;
   std::atomic<int> done{0};
-  const auto program = [&](jaxmg::Rank<B>& rank) {
-    jaxmg::AskRank0<B> ask(rank, seats[static_cast<std::size_t>(rank.index())]);
+  EXPECT_EQ(this->failure([&](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank);
     for (int round = 1; round <= 3; ++round) {
       for (auto* const queue : {&rank.panel(), &rank.copies()}) {
         queue->enqueue([&done, p = rank.index()] {
@@ -298,8 +379,60 @@ TEST(TeamSolver, NothingIsUnderWayWhenRank0Works) {
       }
       EXPECT_EQ(ask([&done] { return done.load(); }), 6 * round);
     }
-  };
-  jaxmg::run_team(3, program, {});
+  }),
+            "nothing");
+}
+
+/// Rank 1, which waits for the answer, knows before rank 0 has worked it out.
+TYPED_TEST(QuestionsToRank0, ARankThatFailsWhileRank0Works) {
+  using B = typename TypeParam::Backend;
+  std::atomic<bool> at_work{false}, known{false};
+  EXPECT_EQ(this->failure([&](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank);
+    if (rank.index() == 2) {
+      rank.tell(rank.reserve(2), {});
+      this->wait_for(at_work);
+      throw jaxmg::Error("on purpose");
+    }
+    try {
+      ask([&] {
+        at_work = true;
+        this->wait_for(known);
+        return 1;
+      });
+      EXPECT_EQ(rank.index(), 0);
+    } catch (...) {
+      known = true;
+      throw;
+    }
+    ask([] { return 2; });
+    ADD_FAILURE() << "rank " << rank.index() << " does not know";
+  }),
+            "rank 2 of 3 failed: on purpose");
+}
+
+TYPED_TEST(QuestionsToRank0, ARankThatFailsBeforeItTells) {
+  using B = typename TypeParam::Backend;
+  EXPECT_EQ(this->failure([&](jaxmg::Rank<B>& rank) {
+    if (rank.index() == 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      throw jaxmg::Error("on purpose");
+    }
+    jaxmg::AskRank0<B> ask(rank);
+    ask([] { return 1; });
+    ADD_FAILURE() << "answered";
+  }),
+            "rank 1 of 3 failed: on purpose");
+}
+
+TYPED_TEST(QuestionsToRank0, WorkThatFails) {
+  using B = typename TypeParam::Backend;
+  EXPECT_EQ(this->failure([&](jaxmg::Rank<B>& rank) {
+    jaxmg::AskRank0<B> ask(rank);
+    ask([]() -> std::int64_t { throw jaxmg::DeviceError("on purpose"); });
+    ADD_FAILURE() << "answered";
+  }),
+            "rank 0 of 3 failed: on purpose");
 }
 
 // ---- Sizes: what no device is asked for

@@ -14,6 +14,7 @@ using jaxmg::Engine;
 using jaxmg::SyevdProblem;
 using jaxmg::testing::Behaviour;
 using jaxmg::testing::Seats;
+using jaxmg::testing::tested_tiles;
 
 template <class P>
 struct ByTeamSolver {
@@ -36,9 +37,11 @@ struct ByTeamSolver {
   mutable Seats<typename P::Kind, typename P::type> seats;
 };
 
-/// `way` without what these programs have not.
+/// `way` without what these programs have not, or ranks of P's kind.
+template <class P>
 Way rows(Way way) {
   way.eigenvectors = Eigenvectors::rows;
+  way.direct = jaxmg::testing::directly<typename P::Kind>(way.direct);
   return way;
 }
 
@@ -46,14 +49,16 @@ template <class P>
 class TeamSolverSyevd : public jaxmg::testing::KindTest<typename P::Kind> {
  protected:
   static void expect_right(const HostMatrix<typename P::type>& A, const Way& way) {
-    expect_eigen<P>(A, rows(way), ByTeamSolver<P>(way.ranks));
+    expect_eigen<P>(A, rows<P>(way), ByTeamSolver<P>(way.ranks));
   }
 };
-TYPED_TEST_SUITE(TeamSolverSyevd, jaxmg::testing::OnAllKinds, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(TeamSolverSyevd, jaxmg::testing::OnAllKindsAndProcesses,
+                 jaxmg::testing::KindNames);
 
 template <class P>
 class TeamSolverSyevdOnCpu : public TeamSolverSyevd<P> {};
-TYPED_TEST_SUITE(TeamSolverSyevdOnCpu, jaxmg::testing::OnCpu, jaxmg::testing::KindNames);
+TYPED_TEST_SUITE(TeamSolverSyevdOnCpu, jaxmg::testing::OnCpuAndProcesses,
+                 jaxmg::testing::KindNames);
 
 /// Tiles that cut the shards evenly, so that A's own storage serves, and others; padded storage.
 TYPED_TEST(TeamSolverSyevd, EverySizeAndNumberOfRanks) {
@@ -61,7 +66,7 @@ TYPED_TEST(TeamSolverSyevd, EverySizeAndNumberOfRanks) {
   for (const int ranks : {1, 2, 3, 4}) {
     for (const index_t n : {1, 2, 7, 48, 65}) {
       const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, n);
-      for (const index_t tile : {1, 4, 5, 160}) {
+      for (const index_t tile : tested_tiles<typename TypeParam::Kind>()) {
         for (const bool in_place : {false, true}) {
           const index_t pad = n == 7 ? 3 : 0;
           this->expect_right(A, {ranks, tile, {}, ranks % 2 == 0, in_place, pad});
@@ -91,7 +96,7 @@ TYPED_TEST(TeamSolverSyevd, ScalesByAPowerOfTwo) {
   using R = real_t<T>;
   const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, 23);
   const ByTeamSolver<TypeParam> by(3);
-  const Way way = rows({3, 4, {}, false, true});
+  const Way way = rows<TypeParam>({3, 4, {}, false, true});
   const Eigen<T> expected = decompose<TypeParam>(A, way, by);
   const int exponent = std::numeric_limits<R>::max_exponent - 30;
   for (const int k : {exponent, -exponent}) {
@@ -114,7 +119,7 @@ TYPED_TEST(TeamSolverSyevd, NotFinite) {
   for (const R bad : {quiet_nan<R>(), std::numeric_limits<R>::infinity()}) {
     HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, 25);
     A(20, 11) = A(11, 20) = bad;
-    Way way = rows({3, 4, {}, false, false, 1});
+    Way way = rows<TypeParam>({3, 4, {}, false, false, 1});
     Behaviour behaviour;
     behaviour.before = [](const char*) { FAIL() << "the library need not come to an end"; };
     const ByTeamSolver<TypeParam> by(3, behaviour);
@@ -147,7 +152,7 @@ TYPED_TEST(TeamSolverSyevdOnCpu, AnIterationThatDoesNotConverge) {
   behaviour.told = 5;
   const HostMatrix<T> A = make_eigen_matrix<T>(EigenKind::random, 12);
   const ByTeamSolver<TypeParam> by(2, behaviour);
-  const Eigen<T> eigen = decompose<TypeParam>(A, rows({2, 3, {}}), by);
+  const Eigen<T> eigen = decompose<TypeParam>(A, rows<TypeParam>({2, 3, {}}), by);
   EXPECT_EQ(eigen.info, 5);
   EXPECT_TRUE(std::all_of(eigen.w.begin(), eigen.w.end(), [](auto x) { return x != x; }));
   EXPECT_TRUE(
@@ -165,7 +170,7 @@ TYPED_TEST(TeamSolverSyevdOnCpu, AFailingLibraryIsOneError) {
       if (std::string(now) == routine) throw jaxmg::DeviceError(std::string("no ") + routine);
     };
     try {
-      decompose<TypeParam>(A, rows(way), ByTeamSolver<TypeParam>(3, behaviour));
+      decompose<TypeParam>(A, rows<TypeParam>(way), ByTeamSolver<TypeParam>(3, behaviour));
       FAIL() << routine << " did not fail";
     } catch (const jaxmg::TeamError& error) {
       EXPECT_EQ(std::string(error.what()), std::string("rank 0 of 3 failed: no ") + routine);

@@ -92,6 +92,66 @@ def all_routines(mesh, dtypes="float32,float64,complex64,complex128"):
         assert info == n // 2 + 1 and np.isnan(host(x)).all()
 
 
+def by_cusolvermg(mesh, dtypes="float32,float64,complex64,complex128"):
+    """NVIDIA's library, which one process calls for all, with tiles that divide the shards and not;
+    a matrix that is not positive definite; a rank that fails, and the next call."""
+    how = {"engine": "cusolvermg", "return_info": True}
+    tile = 16
+    for dtype in map(np.dtype, dtypes.split(",")):
+        for n in (4 * tile * jax.device_count(), 59 * jax.device_count()):
+            a, b = spd(n, dtype), random_matrix(n, 3, dtype)
+            spread = rows(a, mesh)
+            for donate in (False, True):
+                given = rows(a, mesh)
+                x, logdet, info = jaxmg.potrs(
+                    given, b, tile, return_logdet=True, donate=donate, **how
+                )
+                assert residual(a, host(x), b) < 10 and info == 0
+                expected = np.linalg.slogdet(a.astype(np.result_type(dtype, np.float64)))[1]
+                np.testing.assert_allclose(logdet, expected, rtol=1e-4)
+            inverse, info = jaxmg.potri(spread, tile, **how)
+            assert identity_residual(a, host(inverse)) < 10 and info == 0
+            w, v, info = jaxmg.syevd(spread, tile, mesh, ROWS, **how)
+            w, v = np.asarray(w, np.float64), host(v)
+            assert residual(a, v, v * w) < 10 and info == 0
+            assert residual(v.conj().T, v, np.eye(n)) < 10
+            alone, info = jaxmg.syevd(spread, tile, return_eigenvectors=False, **how)
+            np.testing.assert_allclose(alone, w, atol=10 * n * np.finfo(dtype).eps)
+
+        indefinite = a.copy()
+        indefinite[n // 2, n // 2] = -1
+        x, info = jaxmg.potrs(rows(indefinite, mesh), b, tile, **how)
+        assert info == n // 2 + 1 and np.isnan(host(x)).all()
+        inverse, info = jaxmg.potri(rows(indefinite, mesh), tile, **how)
+        assert info == n // 2 + 1 and np.isnan(host(inverse)).all()
+
+    last = jax.device_count() - 1
+    for after in (5, 25):
+        if jax.process_index() == jax.process_count() - 1:
+            _library.inject_cuda_fault(last, "error", after)
+        expect_failure(
+            lambda: jaxmg.potri(spread, tile, **how),
+            f"rank {last} of {last + 1} failed",
+            "cudaErrorUnknown",
+        )
+        inverse, info = jaxmg.potri(spread, tile, **how)
+        assert identity_residual(a, host(inverse)) < 10 and info == 0
+
+
+def refused_by_cusolvermg(mesh, why):
+    """What it needs is not there; the next call works."""
+    n = 64 * jax.device_count()
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64)
+    spread = rows(a, mesh)
+    for call in (
+        lambda **how: jaxmg.potrs(spread, b, 16, **how),
+        lambda **how: jaxmg.potri(spread, 16, **how),
+        lambda **how: jaxmg.syevd(spread, 16, **how),
+    ):
+        expect_failure(lambda call=call: call(engine="cusolvermg"), why)
+        assert residual(a, host(jaxmg.potrs(spread, b, 16)), b) < 10
+
+
 def small_and_padded(mesh):
     """Sizes that go to one rank, that the devices do not divide, that are in padded storage; A on
     the host; donated; meshes of all devices in another order and of two axes."""

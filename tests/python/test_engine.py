@@ -129,26 +129,14 @@ def test_cusolvermg_on_an_abstract_mesh(mesh):
 
 
 @cpu_only
-@every_call
-def test_cusolvermg_is_one_processs(call, mesh, monkeypatch):
-    """Whatever is known of the devices when the call is traced."""
+def test_cusolvermg_on_devices_of_several_processes(mesh, monkeypatch):
+    """Whether they are on one host the call finds out."""
     monkeypatch.setattr(_compat, "process_count", lambda: 2)
     monkeypatch.setattr(_entry, "platforms_of", lambda mesh: ["cuda"])
-    monkeypatch.setattr(_compat, "spans_processes", lambda mesh=None: True)
-    with pytest.raises(
-        ValueError, match=r"which one process calls for all GPUs; start one process"
-    ):
-        call(mesh, engine="cusolvermg")
-
-
-@cpu_only
-def test_a_mesh_over_processes(mesh, monkeypatch):
-    assert not _compat.spans_processes(mesh)
-    monkeypatch.setattr(_compat, "process_count", lambda: 2)
-    assert not _compat.spans_processes(mesh), "they are all this process's"
-    assert not _compat.spans_processes(mesh.abstract_mesh)
+    monkeypatch.setattr(_library, "cusolvermg_problem", lambda: None)
     monkeypatch.setattr(jax, "local_device_count", lambda: DEVICES - 1)
-    assert _compat.spans_processes(mesh.abstract_mesh)
+    for known in (mesh, mesh.abstract_mesh, None):
+        assert _entry.find_engine("potrs", "cusolvermg", known) == "cusolvermg"
 
 
 class FakeCuda:

@@ -110,6 +110,28 @@ def test_gpus_of_two_hosts_that_may_not_use_nccl():
     run_job("refused_without_nccl", 2, 1, hosts=2, JAXMG_TEAM="peer")
 
 
+@gpu_only
+@pytest.mark.parametrize(("processes", "devices"), [(2, 1), (2, 2), (4, 1)])
+def test_cusolvermg(processes, devices):
+    run_job("by_cusolvermg", processes, devices)
+
+
+@gpu_only
+def test_cusolvermg_where_each_buffer_is_an_allocation():
+    run_job("by_cusolvermg", 2, 1, "float64", XLA_PYTHON_CLIENT_ALLOCATOR="platform")
+
+
+@gpu_only
+def test_cusolvermg_where_memory_cannot_be_shared():
+    why = "unset XLA_PYTHON_CLIENT_ALLOCATOR"
+    run_job("refused_by_cusolvermg", 2, 1, why, XLA_PYTHON_CLIENT_ALLOCATOR="cuda_async")
+
+
+@gpu_only
+def test_cusolvermg_on_two_hosts():
+    run_job("refused_by_cusolvermg", 2, 1, "needs the GPUs of one host", hosts=2)
+
+
 def test_two_jobs_at_once():
     jobs = [Job("transformed", 2, 1), Job("transformed", 2, 1, hosts=2)]
     for job in jobs:

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "device/cuda/current_device.hpp"
 #include "device/cuda/large_product.hpp"
 
 namespace jaxmg::cuda {
@@ -31,7 +32,7 @@ int current_device() {
   return ordinal;
 }
 
-/// Lets the current device read all others. Where it cannot, the driver copies through the host.
+/// See reach_peers(). `ordinal` is current.
 void enable_peers(int ordinal) {
   for (int peer = 0; peer < device_count(); ++peer) {
     if (peer == ordinal) continue;
@@ -129,8 +130,8 @@ void Event::synchronize() const {
 
 Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
   JAXMG_CUDA(cudaSetDevice(ordinal));
+  reach_peers(ordinal);
   Kept& store = kept(ordinal);
-  std::call_once(store.peers, [&] { enable_peers(ordinal); });
   {
     std::unique_lock lock(store.mutex);
     if (!store.contexts.empty()) {
@@ -162,6 +163,13 @@ Lane& Device::take_lane(Priority priority) {
   if (index == lanes.size()) lanes.push_back(make_lane(priority));
   entry_.make_wait(lanes[index]->stream);
   return *lanes[index];
+}
+
+void reach_peers(int ordinal) {
+  std::call_once(kept(ordinal).peers, [ordinal] {
+    const CurrentDevice current(ordinal);
+    enable_peers(ordinal);
+  });
 }
 
 int device_count() {

@@ -89,6 +89,10 @@ class Device {
   std::size_t taken_[2] = {0, 0};
 };
 
+/// Lets the GPU `ordinal` read all others, for good. Where it cannot, the driver copies through the
+/// host.
+void reach_peers(int ordinal);
+
 /// Number of GPUs; 0 where there is no driver.
 int device_count();
 

@@ -10,13 +10,18 @@ namespace jaxmg::cuda {
 
 #define JAXMG_DRIVER_FUNCTIONS(X)   \
   X(cuGetErrorString)               \
+  X(cuMemAddressFree)               \
   X(cuMemAddressReserve)            \
   X(cuMemCreate)                    \
   X(cuMemExportToShareableHandle)   \
+  X(cuMemGetAddressRange)           \
   X(cuMemImportFromShareableHandle) \
   X(cuMemMap)                       \
   X(cuMemRelease)                   \
+  X(cuMemRetainAllocationHandle)    \
   X(cuMemSetAccess)                 \
+  X(cuMemUnmap)                     \
+  X(cuPointerGetAttribute)          \
   X(cuStreamWaitValue64)            \
   X(cuStreamWriteValue64)
 

@@ -5,7 +5,9 @@
 #include <string>
 
 #include "device/cuda/current_device.hpp"
+#include "device/cuda/device.hpp"
 #include "engines/cusolvermg/handles.hpp"
+#include "engines/cusolvermg/sharing.hpp"
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::cusolvermg {
@@ -178,6 +180,11 @@ class Solver final : public TeamSolver {
         JAXMG_CUDA(cudaDeviceSynchronize());
       }
     } catch (const DeviceError& error) {
+      // No rank's memory may be given back while the library is at work there.
+      for (const int device : matrix_.devices) {
+        if (cudaSetDevice(device) == cudaSuccess) cudaDeviceSynchronize();
+      }
+      cudaGetLastError();
       throw DeviceError(error.what() + missing_peers(matrix_.devices));
     }
     if (info != 0) throw DeviceError(std::string(name) + ": info " + std::to_string(info));
@@ -216,7 +223,15 @@ class Solver final : public TeamSolver {
 
 std::unique_ptr<TeamSolver> make_solver(const TeamMatrix& matrix) {
   const cuda::CurrentDevice current(matrix.devices.front());
+  for (const int device : matrix.devices) cuda::reach_peers(device);  // also other processes' ones
   return std::make_unique<Solver>(matrix);
+}
+
+TeamSolverSeat seat_on(int device, std::function<void*(std::size_t bytes)> allocate) {
+  const auto offer_of_device = [device](void* memory, const std::string& to) {
+    return offer(device, memory, to);
+  };
+  return {this_process(), offer_of_device, reach, std::move(allocate), make_solver};
 }
 
 }  // namespace jaxmg::cusolvermg

@@ -118,6 +118,12 @@ void Exchange::tell_everybody(const Message& message, const std::string& text, i
   tell_all(message, text, descriptor);
 }
 
+/// Processes of other hosts, and they alone, have said where they can be reached.
+bool Exchange::shares_host(int process) {
+  std::unique_lock lock(mutex_);
+  return !peers_[static_cast<std::size_t>(process)].contact;
+}
+
 /// With the lock.
 void Exchange::tell_all(const Message& message, const std::string& text, int descriptor) {
   for (Peer& peer : peers_) send(peer, message, text, descriptor);
@@ -331,14 +337,15 @@ void Exchange::handle(int process, Incoming& incoming) {
     case Kind::post:
     case Kind::happened:
     case Kind::poison:
-    case Kind::met: {
+    case Kind::met:
+    case Kind::note: {
       std::shared_ptr<Member> team;
       {
         std::unique_lock lock(mutex_);
         const auto call = calls_.find(message.call);
         if (call != calls_.end()) team = call->second.team;
       }
-      if (team) team->receive(message, incoming.text);
+      if (team) team->receive(incoming);
       return;
     }
     case Kind::request:

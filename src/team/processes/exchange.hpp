@@ -57,6 +57,7 @@ class Exchange final : public Courier {
 
   void tell(int process, const Message& message, const std::string& text, int descriptor) override;
   void tell_everybody(const Message& message, const std::string& text, int descriptor) override;
+  bool shares_host(int process) override;
   Link& link() { return *link_; }
 
  private:

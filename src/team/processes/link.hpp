@@ -38,6 +38,8 @@ class Courier {
   /// To all that are connected.
   virtual void tell_everybody(const Message& message, const std::string& text,
                               int descriptor = -1) = 0;
+  /// Whether a process that has been heard of is on this host.
+  virtual bool shares_host(int process) = 0;
 };
 
 /// The ranks of one call in this process.
@@ -47,7 +49,7 @@ class Member {
   /// Where each rank is. Before the ranks of this process start.
   virtual void seat(const std::vector<RankPlace>& ranks) = 0;
   /// What another process says of its ranks.
-  virtual void receive(const Message& message, const std::string& text) = 0;
+  virtual void receive(Incoming& incoming) = 0;
   /// The ranks of a process will not say anything any more.
   virtual void lose(int process, const std::string& why) = 0;
 };

@@ -108,18 +108,36 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
     return outcomes_[meeting - 1];
   }
 
-  void tell(int rank, index_t, const void*) override {
-    throw Error("rank " + std::to_string(rank) +
-                " cannot tell a rank of another process a pointer");
-  }
-  const void* hear(int source, index_t) override {
-    throw Error("rank " + std::to_string(source) +
-                " may be in another process, and tells no pointer");
+  /// The note is kept here, so that its descriptor is open until it has been sent.
+  void tell(int rank, index_t tag, Note note) override {
+    if (note.text.size() > longest_text) throw Error("a note is too long");
+    {
+      std::unique_lock lock(mutex_);
+      notes_.emplace(Key(rank, tag), note);
+      ++posted_;
+      changed_.notify_all();
+    }
+    Message message{Kind::note, rank};
+    message.tag = tag;
+    tell_others(message, note.text, note.passed ? note.passed->get() : -1);
   }
 
+  Note hear(int source, index_t tag) override {
+    const Key key(source, tag);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !failures_.empty() || notes_.count(key) != 0; });
+    if (!failures_.empty()) std::rethrow_exception(failure());
+    return notes_.at(key);
+  }
+
+  bool shares_host(int source) const override {
+    const int process = place_of(source).process;
+    return process == process_ || courier_.shares_host(process);
+  }
   bool reaches(int source) const override { return place_of(source).process == process_; }
 
-  void receive(const Message& message, const std::string& text) override {
+  void receive(Incoming& incoming) override {
+    const Message& message = incoming.message;
     std::unique_lock lock(mutex_);
     switch (message.kind) {
       case Kind::post: {
@@ -133,12 +151,18 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
         happened(message);
         break;
       case Kind::poison:
-        fail(message.rank, text);
+        fail(message.rank, incoming.text);
         break;
       case Kind::met:
         ++met_[static_cast<std::size_t>(message.rank)];
         end_meetings();
         break;
+      case Kind::note: {
+        const auto passed = std::make_shared<const Descriptor>(std::move(incoming.passed));
+        notes_.emplace(Key(message.rank, message.tag), Note{incoming.text, passed});
+        ++posted_;
+        break;
+      }
       default:
         break;
     }
@@ -165,9 +189,9 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
   const std::vector<RankPlace>& ranks() const { return ranks_; }
   /// Other processes that have ranks of the call.
   const std::vector<int>& others() const { return others_; }
-  void tell_others(Message message, const std::string& text = {}) {
+  void tell_others(Message message, const std::string& text = {}, int descriptor = -1) {
     message.call = name_;
-    for (const int process : others_) courier_.tell(process, message, text);
+    for (const int process : others_) courier_.tell(process, message, text, descriptor);
   }
 
   // ---- What kinds of devices say ----------------------------------------------------------------
@@ -226,6 +250,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, Posted> entries_;
+  std::map<Key, Note> notes_;
   index_t posted_ = 0;
   std::map<int, std::string> failures_;       // by rank
   std::vector<index_t> met_;                  // how often each rank has come to a meeting
