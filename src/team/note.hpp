@@ -1,4 +1,4 @@
-// What ranks tell each other between hosts' threads.
+// What ranks tell each other, thread to thread.
 #pragma once
 
 #include <memory>

@@ -108,7 +108,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
     return outcomes_[meeting - 1];
   }
 
-  /// The note is kept here, so that its descriptor is open until it has been sent.
+  /// The note is kept here, so that its descriptor is open while others may need it.
   void tell(int rank, index_t tag, Note note) override {
     if (note.text.size() > longest_text) throw Error("a note is too long");
     {
