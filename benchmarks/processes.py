@@ -1,11 +1,12 @@
-"""One process with all GPUs against one process a GPU, on one host.
+"""One process with all GPUs against one process a GPU, by peers' memory and by NCCL, on one host.
 
     python benchmarks/processes.py results.json
     python benchmarks/processes.py results.json --cases potrs:16384 potri:32768 --repeats 5
 
 Starts the processes itself, each mode in turn, `--rounds` times. Prints the median time of each
-case and mode and their ratio, and writes all times as JSON. Exit status 1 if a process failed or
-took too long. On CPUs (`--platform cpu`) it shows only that it works.
+case and mode and its ratio to that of one process, and writes all times as JSON. Exit status 1 if a
+process failed or took too long. On CPUs (`--platform cpu`), without NCCL, it shows only that it
+works.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CASES = ("potrs:16384", "potrs:32768", "potrs:65536", "potri:32768", "syevd:16384")
 DTYPE = "float64"
@@ -80,16 +81,31 @@ def worker(options: argparse.Namespace) -> None:
 # ---- The jobs ----------------------------------------------------------------------------------
 
 
-def run_job(options: argparse.Namespace, processes: int) -> dict[str, list[float]]:
+class Mode(NamedTuple):
+    """How the devices belong to processes."""
+
+    processes: int
+    settings: dict[str, str]
+
+
+def modes_of(options: argparse.Namespace) -> dict[str, Mode]:
+    modes = {"one process": Mode(1, {}), "one process a device": Mode(options.devices, {})}
+    if options.platform == "cuda":
+        modes["by NCCL"] = Mode(options.devices, {"JAXMG_TEAM": "nccl"})
+    return modes
+
+
+def run_job(options: argparse.Namespace, mode: Mode) -> dict[str, list[float]]:
     """The times of each case, as the first process measured them."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, __file__, "-", "--platform", options.platform]
     command += ["--devices", str(options.devices), "--repeats", str(options.repeats)]
-    command += ["--processes", str(processes), "--port", str(port), "--cases", *options.cases]
+    command += ["--processes", str(mode.processes), "--port", str(port)]
+    command += ["--cases", *options.cases]
     platforms = {"cpu": "cpu", "cuda": "cuda,cpu"}[options.platform]
-    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    environment = os.environ | {"JAX_PLATFORMS": platforms} | mode.settings
     started = [
         subprocess.Popen(
             [*command, "--worker", str(index)],
@@ -97,7 +113,7 @@ def run_job(options: argparse.Namespace, processes: int) -> dict[str, list[float
             env=environment,
             text=True,
         )
-        for index in range(processes)
+        for index in range(mode.processes)
     ]
     try:
         output, _ = started[0].communicate(timeout=options.limit)
@@ -106,7 +122,7 @@ def run_job(options: argparse.Namespace, processes: int) -> dict[str, list[float
         for process in started:
             process.kill()
     if any(codes):
-        raise RuntimeError(f"{processes} processes ended with {codes}")
+        raise RuntimeError(f"{mode.processes} processes ended with {codes}")
     measured = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return {one["case"]: one["seconds"] for one in measured}
 
@@ -125,22 +141,24 @@ def main() -> int:
     options = parser.parse_args()
     if options.worker is not None:
         worker(options)
-    modes = {"one process": 1, "one process a device": options.devices}
-    times: dict[str, dict[str, list[float]]] = {mode: {} for mode in modes}
+    modes = modes_of(options)
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in modes}
     try:
         for _ in range(options.rounds):
-            for mode, processes in modes.items():
-                for case, seconds in run_job(options, processes).items():
-                    times[mode].setdefault(case, []).extend(seconds)
+            for name, mode in modes.items():
+                for case, seconds in run_job(options, mode).items():
+                    times[name].setdefault(case, []).extend(seconds)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1
     results = []
     for case in options.cases:
-        one, many = (statistics.median(times[mode][case]) for mode in modes)
-        results.append({"case": case, "dtype": DTYPE, "ratio": many / one})
-        results[-1] |= {mode: times[mode][case] for mode in modes}
-        print(f"{case:14s} {one:9.4f} s {many:9.4f} s   ratio {many / one:.3f}")
+        medians = {name: statistics.median(times[name][case]) for name in modes}
+        ratios = {name: median / medians["one process"] for name, median in medians.items()}
+        seconds_of = {name: times[name][case] for name in modes}
+        results.append({"case": case, "dtype": DTYPE, "ratios": ratios, "seconds": seconds_of})
+        for name, median in medians.items():
+            print(f"{case:14s} {name:22s} {median:9.4f} s   ratio {ratios[name]:.3f}")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     record = {"devices": options.devices, "platform": options.platform, "results": results}
     options.output.write_text(json.dumps(record, indent=1) + "\n")

@@ -82,18 +82,6 @@ class AskRank0 {
   Rank<B>& rank_;
 };
 
-/// Throws InvalidArgument on rank 0 unless all ranks' processes are on its host.
-template <Backend B>
-void expect_one_host(const Rank<B>& rank) {
-  for (int p = 0; rank.index() == 0 && p < rank.size(); ++p) {
-    if (rank.shares_host(p)) continue;
-    throw InvalidArgument("engine: cusolvermg needs the GPUs of one host, and rank " +
-                          std::to_string(p) +
-                          "'s is of another, or of another container; use a mesh of one host's "
-                          "GPUs, or engine=\"jaxmg\"");
-  }
-}
-
 /// Such a library's solver for a matrix in whole tiles: made, and called, by rank 0 for all. An
 /// empty matrix has none.
 ///
@@ -107,7 +95,6 @@ class SolverOfRank0 {
   SolverOfRank0(Rank<B>& rank, TeamMatrix matrix, void* share, void* columns, TeamSolverSeat& seat)
       : ask_(rank), seat_(seat) {
     if (matrix.order == 0) return;
-    expect_one_host(rank);
     const index_t tag = rank.reserve(1);
     if (rank.index() == 0) rank.tell(tag, {seat.process, nullptr});
     process_ = rank.hear(0, tag).text;
@@ -146,11 +133,25 @@ class SolverOfRank0 {
   std::unique_ptr<TeamSolver> solver_;  ///< on rank 0
 };
 
+/// Throws InvalidArgument on rank 0 unless all ranks' processes are on its host.
+template <Backend B>
+void expect_one_host(const Rank<B>& rank) {
+  for (int p = 0; rank.index() == 0 && p < rank.size(); ++p) {
+    if (rank.shares_host(p)) continue;
+    throw InvalidArgument("engine: cusolvermg needs the GPUs of one host, and rank " +
+                          std::to_string(p) +
+                          "'s is of another, or of another container; use a mesh of one host's "
+                          "GPUs, or engine=\"jaxmg\"");
+  }
+}
+
 /// This rank's share of the matrix in whole tiles, from A as JAX holds it: in A's storage if it is
-/// `target` already, else pulled there. Zero where nothing is pulled.
+/// `target` already, else pulled there. Zero where nothing is pulled. Throws InvalidArgument,
+/// before anything is moved, where the library cannot reach all ranks.
 template <Backend B, Scalar T>
 void distribute_in_whole_tiles(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> A,
                                MatrixView<T> target, MatrixView<T> staging) {
+  expect_one_host(rank);
   const BlockCyclic layout = tiles_of(problem);
   if (target.data == A.data) {
     permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, staging,

@@ -3,6 +3,7 @@
 On GPUs each device of a process is a GPU of its own; processes share GPUs where there are too few.
 """
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -39,8 +40,13 @@ on_hosts_if_full = pytest.mark.parametrize("hosts", [1, 2] if FULL else [1])
 
 
 def left_behind():
-    """Sockets and files of this user's jobs."""
-    sockets = [line for line in Path("/proc/net/unix").read_text().splitlines() if "jaxmg-" in line]
+    """Sockets of jobs that no process has, and files."""
+    held = set()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # gone
+            held.add(os.readlink(descriptor))
+    lines = [line for line in Path("/proc/net/unix").read_text().splitlines() if "jaxmg-" in line]
+    sockets = [line for line in lines if f"socket:[{line.split()[6]}]" not in held]
     return sockets, [name for name in os.listdir("/dev/shm") if "jaxmg" in name]
 
 
