@@ -138,7 +138,7 @@ _OPTIONS = (
     *("donate", "jit", "arrays", "stages", "baselines"),
 )
 #: Cases that differ in these alone are one.
-_HOW_MEASURED = {"repeats": 1, "warmups": 0, "max_seconds": None, "baselines": ()}
+_HOW_MEASURED: dict[str, Any] = {"repeats": 1, "warmups": 0, "max_seconds": None, "baselines": ()}
 _SUITE = ("name", "description", "platform", "devices", "programs", "externals", *_OPTIONS, "cases")
 
 #: In a suite: whatever is there.
