@@ -279,11 +279,12 @@ def is_traced(x: Any) -> bool:
 def linear(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """``f(x)`` of a linear `f` with loops in it, such that JAX can transpose it.
 
-    JAX 0.6 can only where the loop is one that ``jvp`` made.
+    JAX 0.6 can only where the loop is one that ``jvp`` made. It also transposes a ``shard_map``
+    whose result nobody uses, with zeros, which times infinity are NaN; a ``jit`` it leaves out.
     """
     if jax.__version_info__ >= (0, 7):
         return f(x)
-    y: jax.Array = jax.jvp(f, (jax.numpy.zeros_like(x),), (x,))[1]
+    y: jax.Array = jax.jit(lambda x: jax.jvp(f, (jax.numpy.zeros_like(x),), (x,))[1])(x)
     return y
 
 

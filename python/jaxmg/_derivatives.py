@@ -1,10 +1,12 @@
 """What the rules for JAX's transformations have in common; each routine's rules stand beside it.
 
-With A Hermitian, S = (dA + dA^H) / 2, and X = A^-1:
+With A Hermitian, S = (dA + dA^H) / 2, X = A^-1, and A V = V diag(w), M = V^H S V:
 
     x = A^-1 b       dx = A^-1 (db - S x)       with the same factor: `lax.custom_linear_solve`
     log det A        Re tr(X dA)
     X                -X S X
+    w                diag(M)
+    V                V (F * M)                  F_ij = 1 / (w_j - w_i), 0 on the diagonal
 
 So gradients with respect to A are Hermitian, as with ``lax.linalg.cholesky``, though one triangle
 is read, and they are spread as A is. The formulas are made of routines that have rules themselves,

@@ -1,9 +1,9 @@
 """Products of matrices whose rows are spread over devices, for derivatives.
 
-All take and give storage that the ranks divide, rows sharded, and are linear in each matrix, so
-that JAX differentiates and transposes them. No device ever holds more than some shards: what others
-have passes through in blocks, and derivatives gather the blocks again (``jax.checkpoint``) instead
-of keeping them.
+All take and give storage that the ranks divide, rows sharded if nothing else is said, and are
+linear in each matrix, so that JAX differentiates and transposes them. No device ever holds more
+than some shards: what others have passes through in blocks, and derivatives gather the blocks again
+(``jax.checkpoint``) instead of keeping them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,17 @@ def leading_block(a: jax.Array, order: int, layout: Layout) -> jax.Array:
         return jnp.where((i < order) & (j < order), rows, 0)
 
     return _on_rows(local, layout, a)
+
+
+def columns_to_rows(v: jax.Array, layout: Layout) -> jax.Array:
+    """`v`, which is sharded by columns, by rows; the devices exchange blocks, all to all."""
+
+    def local(columns: jax.Array) -> jax.Array:
+        return lax.all_to_all(columns, layout.axes, split_axis=0, concat_axis=1, tiled=True)
+
+    exchange = _compat.shard_map(local, layout.mesh, (layout.columns,), layout.rows)
+    rows: jax.Array = exchange(_compat.reshard(v, layout.mesh, layout.columns))
+    return rows
 
 
 def hermitian_part(a: jax.Array, layout: Layout) -> jax.Array:
@@ -119,3 +130,33 @@ def trace_of_product(x: jax.Array, a: jax.Array, layout: Layout) -> jax.Array:
         return lax.psum(jnp.sum((x_rows.conj() * a_rows).real), layout.axes)
 
     return _on_rows(local, layout, x, a, result=P())
+
+
+def diagonal_of_product(x: jax.Array, y: jax.Array, layout: Layout) -> jax.Array:
+    """Re diag(X Y^H), on all devices."""
+
+    def local(x_rows: jax.Array, y_rows: jax.Array) -> jax.Array:
+        mine = jnp.sum((x_rows * y_rows.conj()).real, axis=1)
+        return lax.all_gather(mine, layout.axes, tiled=True)
+
+    return _on_rows(local, layout, x, y, result=P())
+
+
+def over_gaps(m: jax.Array, w: jax.Array, layout: Layout) -> jax.Array:
+    """M_ij / (w_i - w_j); 0 on the diagonal, and where `w`, which all devices have, ends."""
+
+    def local(rows: jax.Array, w: jax.Array) -> jax.Array:
+        first = lax.axis_index(layout.axes) * rows.shape[0]
+        i = first + lax.broadcasted_iota(jnp.int32, rows.shape, 0)
+        j = lax.broadcasted_iota(jnp.int32, rows.shape, 1)
+        stored = jnp.pad(w, (0, m.shape[0] - w.size))
+        mine = lax.dynamic_slice_in_dim(stored, first, rows.shape[0])
+        gaps = mine[:, None] - stored
+        is_gap = (i != j) & (i < w.size) & (j < w.size)
+        return rows * (1 / jnp.where(is_gap, gaps, jnp.inf))
+
+    spread: Any = _compat.shard_map(local, layout.mesh, (layout.rows, P()), layout.rows)
+    y: jax.Array = spread(
+        _compat.reshard(m, layout.mesh, layout.rows), _compat.reshard(w, layout.mesh, P())
+    )
+    return y

@@ -14,13 +14,28 @@ def random_matrix(rows, cols, dtype, seed=0):
     return x.astype(dtype)
 
 
+def hermitian_part(a):
+    return (a + a.conj().swapaxes(-1, -2)) / 2
+
+
+def upper_only(a):
+    """NaN in the triangle that is not read."""
+    spoilt = np.array(a)
+    spoilt[np.tril_indices_from(a, -1)] = np.nan
+    return spoilt
+
+
+def with_spectrum(w, dtype, seed=0):
+    """Hermitian, with eigenvalues `w`."""
+    n = len(w)
+    wide = np.complex128 if np.dtype(dtype).kind == "c" else float
+    q, _ = np.linalg.qr(random_matrix(n, n, wide, seed))
+    return hermitian_part((q * w) @ q.conj().T).astype(dtype)
+
+
 def spd(n, dtype, seed=0, kappa=1e3):
     """Hermitian positive definite with a geometric spectrum from 1 to 1 / kappa."""
-    q, _ = np.linalg.qr(
-        random_matrix(n, n, np.complex128 if np.dtype(dtype).kind == "c" else float, seed)
-    )
-    a = (q * np.geomspace(1, 1 / kappa, n)) @ q.conj().T
-    return ((a + a.conj().T) / 2).astype(dtype)
+    return with_spectrum(np.geomspace(1, 1 / kappa, n), dtype, seed)
 
 
 def norm1(x):
@@ -41,3 +56,8 @@ def by_rows(x, mesh, axes="x"):
 
 def everywhere(x, mesh):
     return jax.device_put(x, NamedSharding(mesh, P()))
+
+
+def by_rows_or_everywhere(a, mesh):
+    """By rows where the devices divide them."""
+    return by_rows(a, mesh) if a.shape[0] % mesh.size == 0 else everywhere(a, mesh)

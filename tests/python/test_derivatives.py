@@ -7,11 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import foreign_calls, has_whole_matrix
 from devices import DEVICES, PLATFORM, device_mesh
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
-from matrices import by_rows, everywhere, random_matrix, residual, spd
+from matrices import (
+    by_rows,
+    by_rows_or_everywhere,
+    everywhere,
+    hermitian_part,
+    random_matrix,
+    residual,
+    spd,
+    upper_only,
+)
 
 import jaxmg
 from jaxmg import _cho_factor
@@ -23,22 +33,6 @@ TILE = 3
 @pytest.fixture(params=[np.float64, np.complex128], ids=lambda dtype: np.dtype(dtype).name)
 def dtype(request):
     return np.dtype(request.param)
-
-
-def put(a, mesh):
-    """By rows where the devices divide them, else replicated."""
-    return by_rows(a, mesh) if a.shape[0] % DEVICES == 0 else everywhere(a, mesh)
-
-
-def hermitian_part(a):
-    return (a + a.conj().swapaxes(-1, -2)) / 2
-
-
-def upper_only(a):
-    """NaN in the triangle that is not read."""
-    spoilt = np.array(a)
-    spoilt[np.tril_indices_from(a, -1)] = np.nan
-    return spoilt
 
 
 def well_conditioned(n, dtype, seed=0):
@@ -94,13 +88,6 @@ FORMS = {
 forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
 
-def foreign_calls(f, *args):
-    """How often each of our targets is called in the compiled program of `f`."""
-    text = jax.jit(f).lower(*args).compile().as_text()
-    calls = re.findall(r'custom_call_target="jaxmg_(\w+)"', text)
-    return {name: calls.count(name) for name in set(calls)}
-
-
 @functools.cache
 def dense_gradients(form):
     """Value and gradients by JAX's own routines."""
@@ -148,7 +135,7 @@ def test_gradients(form, rows, dtype, axis_type):
         return form(a, b, mesh=mesh, in_specs=SPEC, n=n)
 
     found, (da, db) = jax.jit(jax.value_and_grad(f, (0, 1)))(
-        put(storage, mesh), everywhere(b, mesh)
+        by_rows_or_everywhere(storage, mesh), everywhere(b, mesh)
     )
     wanted, (da_wanted, db_wanted) = dense_gradients(form)(a, b)
     if len(storage) % DEVICES == 0:
@@ -293,8 +280,7 @@ def test_nothing_of_the_size_of_the_matrix_on_one_device(form, mesh):
     a = jax.ShapeDtypeStruct((n, n), np.float64, sharding=NamedSharding(mesh, SPEC))
     b = jax.ShapeDtypeStruct((n, 2), np.float64, sharding=NamedSharding(mesh, P()))
     compiled = jax.jit(jax.value_and_grad(lambda a, b: form(a, b, mesh=mesh))).lower(a, b).compile()
-    whole = rf"f64\[(\d+,)?({n},{n}|{DEVICES},{n},{n // DEVICES}|{n // DEVICES},{n},{DEVICES})\]"
-    assert not re.search(whole, compiled.as_text())
+    assert not has_whole_matrix(compiled.as_text(), n, DEVICES)
     if PLATFORM != "cpu":
         return  # workspaces are larger there
     memory = compiled.memory_analysis()
@@ -460,10 +446,14 @@ def test_rules_that_are_not_there(mesh):
 
     solve = inside(lambda a, b: jaxmg.potrs_shardmap_ctx(a, b)[0], (a, b), (SPEC, P()), P())
     invert = inside(lambda a: jaxmg.potri_shardmap_ctx(a)[0], (a,), SPEC, SPEC)
+    decompose = inside(
+        lambda a: jaxmg.syevd_shardmap_ctx(a, return_eigenvectors=False)[0], (a,), SPEC, P()
+    )
     cyclic = lambda a: jnp.sum(jaxmg.cyclic_1d(a, TILE, mesh)), (a,)
     for name, (f, operands) in {
         "potrs_shardmap_ctx": solve,
         "potri_shardmap_ctx": invert,
+        "syevd_shardmap_ctx": decompose,
         "cyclic_1d": cyclic,
     }.items():
         message = rf"^jaxmg\.{name} has no rule for jax\.grad, jax\.vjp or jax\.jvp; "

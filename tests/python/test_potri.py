@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from devices import DEVICES, device_mesh, inject_fault
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, everywhere, spd
+from matrices import by_rows, everywhere, spd, upper_only
 
 import jaxmg
 
@@ -25,13 +25,6 @@ def residual(a, x):
     r = np.eye(n) - a.astype(wide) @ x.astype(wide)
     eps = np.finfo(a.dtype).eps
     return np.linalg.norm(r, 1) / (n * eps * np.linalg.norm(a, 1) * np.linalg.norm(x, 1))
-
-
-def upper_only(a):
-    """NaN in the triangle that is not read."""
-    spoilt = a.copy()
-    spoilt[np.tril_indices_from(a, -1)] = np.nan
-    return spoilt
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3, 8])

@@ -9,7 +9,7 @@ import pytest
 from devices import DEVICES, PLATFORM, device_mesh, inject_fault
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, everywhere, norm1, random_matrix
+from matrices import by_rows, everywhere, hermitian_part, norm1, random_matrix, upper_only
 
 import jaxmg
 from jaxmg import _library
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 
 def hermitian(n, dtype, seed=0):
-    a = random_matrix(n, n, dtype, seed)
-    return ((a + a.conj().T) / 2).astype(dtype)
+    return hermitian_part(random_matrix(n, n, dtype, seed)).astype(dtype)
 
 
 def check(a, w, v=None):
@@ -41,13 +40,6 @@ def check(a, w, v=None):
     v = np.asarray(v).astype(wide.dtype)
     assert norm1(wide @ v - v * w.astype(np.float64)) < BOUND * scale
     assert norm1(np.eye(n) - v.conj().T @ v) < BOUND * max(n, 1) * eps
-
-
-def upper_only(a):
-    """NaN in the triangle that is not read."""
-    spoilt = a.copy()
-    spoilt[np.tril_indices_from(a, -1)] = np.nan
-    return spoilt
 
 
 def is_by_columns(v, mesh, axes="x"):
@@ -274,14 +266,6 @@ def test_vmap(mesh):
         check(pair[i], w[i], v[i])
 
 
-def test_no_derivatives(mesh):
-    a = by_rows(hermitian(2 * DEVICES, np.float64), mesh)
-    with pytest.raises(NotImplementedError, match=r"jaxmg\.eigh has no rule for jax\.grad"):
-        jax.grad(lambda a: jnp.sum(jaxmg.eigh(a, mesh=mesh).eigenvalues))(a)
-    with pytest.raises(NotImplementedError, match=r"jaxmg\.syevd has no rule"):
-        jax.jvp(lambda a: jaxmg.syevd(a, mesh=mesh), (a,), (a,))
-
-
 def test_no_gather_of_the_matrix(axis_type):
     mesh = device_mesh(axis_type=axis_type)
     a = by_rows(hermitian(2 * DEVICES, np.float64), mesh)
@@ -333,9 +317,10 @@ def test_messages(mesh):
         jaxmg.eigh(a, n=1000)
     with pytest.raises(ValueError, match="syevd_shardmap_ctx: axis_name: expected a call inside"):
         jaxmg.syevd_shardmap_ctx(a, axis_name="x")
-    with pytest.raises(ValueError, match="eigh: expected global arrays, got local blocks"):
-        jax.jit(
-            jax.shard_map(
-                jaxmg.eigh, mesh=mesh, in_specs=P("x", None), out_specs=P(), check_vma=False
-            )
-        )(a)
+    for form in (jaxmg.eigh, jaxmg.syevd_jit_ctx):
+        message = f"{form.__name__}: expected global arrays, got local blocks"
+        inside = jax.shard_map(
+            form, mesh=mesh, in_specs=P("x", None), out_specs=P(), check_vma=False
+        )
+        with pytest.raises(ValueError, match=message):
+            jax.jit(inside)(a)
