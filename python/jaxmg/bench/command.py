@@ -10,7 +10,7 @@ from typing import Any
 
 from . import record, report
 from .compare import compare
-from .plot import plot
+from .plot import Only, plot
 from .runner import run_suite
 from .suite import Choices, Suite, load_suite, names, suite_of
 
@@ -33,6 +33,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     draw.add_argument("records", nargs="+", metavar="RECORD.json")
     draw.add_argument("--output", metavar="FILE", default="bench.svg", help="bench.svg by default")
     draw.add_argument("--arrays", action="store_true", help="times with the making of the arrays")
+    draw.add_argument("--routine", type=_texts, metavar="NAME,...", help="only these panels")
+    draw.add_argument("--dtype", type=_texts, metavar="NAME,...", help="only these panels")
     draw.set_defaults(run=_guarded(_plot))
 
     table = commands.add_parser("table", help="print records in Markdown")
@@ -222,7 +224,8 @@ def _suite(arguments: argparse.Namespace) -> Suite:
 def _plot(arguments: argparse.Namespace) -> int:
     records = [record.read(path) for path in arguments.records]
     stems = [Path(path).stem for path in arguments.records]
-    for file in plot(records, stems, arguments.output, arguments.arrays):
+    only = Only(arguments.routine or (), arguments.dtype or ())
+    for file in plot(records, stems, arguments.output, arguments.arrays, only):
         print(f"written to {file}")
     return 0
 

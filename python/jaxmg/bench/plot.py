@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,8 +29,27 @@ _MARKERS = "os^vDP"
 _LINES = {"random": "-", "diagonal": ":", "kernel": "-."}
 
 
+@dataclasses.dataclass(frozen=True)
+class Only:
+    """Panels by routine and dtype; no names stand for all."""
+
+    routines: Sequence[str] = ()
+    dtypes: Sequence[str] = ()
+
+    def of(self, panels: _Panels) -> _Panels:
+        return {
+            (routine, dtype): curves
+            for (routine, dtype), curves in panels.items()
+            if routine in (self.routines or [routine]) and dtype in (self.dtypes or [dtype])
+        }
+
+
 def plot(
-    records: Sequence[Record], names: Sequence[str], path: str | Path, arrays: bool
+    records: Sequence[Record],
+    names: Sequence[str],
+    path: str | Path,
+    arrays: bool,
+    only: Only = Only(),  # noqa: B008
 ) -> list[Path]:
     """Draws records together: a panel for each routine and dtype, a curve for each series.
 
@@ -38,6 +58,7 @@ def plot(
       names: of the records, for curves that more than one of them has.
       path: where the picture of times goes; its suffix decides the format.
       arrays: whether times include making the operands; rows without that time are left out.
+      only: the panels to draw; all, if it does not say.
 
     Returns:
       The files: `path`, and beside it ``...-efficiency``, where a record has ``gemm``.
@@ -57,13 +78,13 @@ def plot(
 
     records = [{**record, "ceilings": report.ceilings(record)} for record in records]
     title = "seconds, making the arrays included" if arrays else "seconds"
-    times = _curves(records, names, seconds)
+    times = only.of(_curves(records, names, seconds))
     if not times:
         raise ValueError("plot: expected rows with times, found none")
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path]
     _draw(times, path, title, "log")
-    shares = _curves(records, names, share)
+    shares = only.of(_curves(records, names, share))
     if shares:
         files.append(path.with_name(f"{path.stem}-efficiency{path.suffix}"))
         _draw(shares, files[-1], "fraction of P x GEMM", "linear")
