@@ -5,7 +5,7 @@ import pytest
 from benching import RESULTS, record_of, row
 
 from jaxmg.bench import record
-from jaxmg.bench.plot import plot
+from jaxmg.bench.plot import Only, plot
 
 
 @pytest.fixture
@@ -35,6 +35,24 @@ def looks_differ(ax):
         for line in ax.get_lines()
     }
     return len(looks) == len(ax.get_lines())
+
+
+def test_chosen_panels(figures, tmp_path):
+    rows = [
+        row(routine=routine, dtype=dtype, case=number)
+        for number, (routine, dtype) in enumerate(
+            [("potrs", "float32"), ("potrs", "float64"), ("potri", "float64")]
+        )
+    ]
+    for only, expected in (
+        (Only(routines=["potrs"]), ["(a) potrs, float32", "(b) potrs, float64"]),
+        (Only(dtypes=["float64"]), ["(a) potrs, float64", "(b) potri, float64"]),
+        (Only(["potri"], ["float64", "complex64"]), ["(a) potri, float64"]),
+    ):
+        plot([record_of(*rows)], ["a"], tmp_path / "a.svg", arrays=False, only=only)
+        assert [ax.get_title() for ax in figures[-1].axes] == expected
+    with pytest.raises(ValueError, match="expected rows with times, found none"):
+        plot([record_of(*rows)], ["a"], tmp_path / "a.svg", False, Only(["syevd"]))
 
 
 def test_figure_3(figures, tmp_path):

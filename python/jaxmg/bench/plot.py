@@ -49,7 +49,7 @@ def plot(
     names: Sequence[str],
     path: str | Path,
     arrays: bool,
-    only: Only = Only(),  # noqa: B008
+    only: Only = Only(),
 ) -> list[Path]:
     """Draws records together: a panel for each routine and dtype, a curve for each series.
 
