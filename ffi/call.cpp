@@ -1,5 +1,6 @@
 #include "call.hpp"
 
+#include <atomic>
 #include <exception>
 #include <new>
 #include <string_view>
@@ -7,6 +8,12 @@
 #include "device/cpu/allocate.hpp"
 
 namespace jaxmg::ffi {
+namespace {
+
+using Watcher = void (*)(std::int64_t run, std::uint64_t instance, std::int32_t rank);
+std::atomic<Watcher> watcher{nullptr};
+
+}  // namespace
 
 std::uint64_t CallAttributes::contents() const {
   std::uint64_t hash = 14695981039346656037u;  // FNV-1a
@@ -30,6 +37,9 @@ CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t
                       rank,
                       static_cast<int>(attributes.integer("ranks")),
                       platform};
+  if (const Watcher seen = watcher.load(std::memory_order_relaxed)) {
+    seen(run.run_id, attributes.instance(), rank);
+  }
   if (rank < 0 || rank >= site.size) {
     throw InvalidArgument("rank: expected 0 to " + std::to_string(site.size - 1) + ", got " +
                           std::to_string(rank));
@@ -109,3 +119,7 @@ std::shared_ptr<void> workspace_of(const xf::AnyBuffer& workspace, std::size_t n
 }
 
 }  // namespace jaxmg::ffi
+
+/// For tests: from now on `seen` is told of each call that a rank comes to, on that rank's thread;
+/// null switches it off.
+extern "C" void jaxmg_watch_call_sites(jaxmg::ffi::Watcher seen) { jaxmg::ffi::watcher = seen; }

@@ -258,6 +258,24 @@ def noted_stages(platform: str) -> Iterator[dict[str, float]]:
         noting.jaxmg_note_stages(0)
 
 
+_SeeCallSite = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_uint64, ctypes.c_int32)
+
+
+@contextlib.contextmanager
+def watched_call_sites(platform: str) -> Iterator[list[tuple[int, int, int]]]:
+    """For tests: within, notes the run, the address and the rank of each foreign call on ``cpu`` or
+    ``cuda`` devices."""
+    watched = library() if platform == "cpu" else cuda_library()
+    assert watched is not None
+    seen: list[tuple[int, int, int]] = []
+    see = _SeeCallSite(lambda *site: seen.append(site))
+    watched.jaxmg_watch_call_sites(see)
+    try:
+        yield seen
+    finally:
+        watched.jaxmg_watch_call_sites(None)
+
+
 #: What `inject_cuda_fault` knows; see ffi/cuda/fault.hpp.
 CUDA_FAULTS = {"error": 1, "out of memory": 2, "late": 3, "trap": 4, "stall": 5}
 

@@ -1,5 +1,6 @@
 """Calls inside larger programs: loops, branches, other collectives, callbacks, many at once."""
 
+import collections
 import os
 import threading
 
@@ -7,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from devices import DEVICES, resources
+from devices import DEVICES, PLATFORM, resources
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
+from jaxmg import _library
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -82,6 +84,24 @@ def test_twelve_calls_of_one_jitted_solve(mesh, operands):
     expected = np.stack([s * np.linalg.solve(A, B) for s in scales])
     for _ in range(1000 if "JAXMG_TEST_FULL" in os.environ else 200):
         assert close(program(*operands), expected)
+
+
+def test_calls_of_one_jitted_solve_have_addresses_of_their_own(mesh, operands):
+    """All devices the same. That is how the ranks of a call find each other."""
+    one = jax.jit(lambda a, b: solve(a, b, mesh))
+    program = jax.jit(lambda a, b: jnp.stack([one(a, (1.0 + i) * b) for i in range(12)]))
+    jax.block_until_ready(program(*operands))
+    with _library.watched_call_sites(PLATFORM) as seen:
+        for _ in range(3):
+            jax.block_until_ready(program(*operands))
+    ranks = collections.defaultdict(lambda: collections.defaultdict(list))
+    for run, address, rank in seen:
+        ranks[run][address].append(rank)
+    for of_run in ranks.values():
+        assert len(of_run) == 12
+        executions = 3 // len(ranks)  # GPUs may have one number for all
+        for came in of_run.values():
+            assert sorted(came) == sorted(executions * list(range(DEVICES)))
 
 
 def test_psum_and_callback_between_solves(mesh, operands):
