@@ -70,6 +70,22 @@ def bench(suite: str) -> Callable[[argparse.Namespace], Commands]:
     return commands
 
 
+def suites(options: argparse.Namespace) -> Commands:
+    """Those of machines with so many GPUs: the figures of docs/performance.md."""
+    for suite in sorted((HERE / "suites").glob(f"{options.platform}-{options.gpus}-*.yaml")):
+        record = options.output / f"{suite.stem}.json"
+        command = [sys.executable, "-m", "jaxmg", "bench", str(suite), "--output", str(record)]
+        command += ["--programs", str(options.programs)]
+        yield [*command, *(["--resume"] if record.exists() else [])]
+
+
+def largest(options: argparse.Namespace) -> Commands:
+    """The largest systems of all dtypes."""
+    if options.platform == "cuda":
+        dtypes = ["float64", "float32", "complex128", "complex64"]
+        yield [sys.executable, str(HERE / "large_potrs.py"), "probe", *dtypes]
+
+
 def processes(options: argparse.Namespace) -> Commands:
     """One process, one process a GPU, and that by NCCL."""
     record = options.output / f"{options.platform}-{options.gpus}-processes.json"
@@ -84,12 +100,15 @@ STAGES = {
     "figure3": bench("figure3-short"),
     "scaling": bench("scaling"),
     "processes": processes,
+    "suites": suites,
+    "largest": largest,
 }
 
 
 def run_stage(name: str, options: argparse.Namespace, end: float) -> str:
     """What became of it."""
     environment = os.environ | {"JAXMG_TEST_PLATFORM": options.platform}
+    became = "nothing to do"
     with open(options.output / f"{name}.log", "a") as log:
         for command in STAGES[name](options):
             print("$", *command, file=log, flush=True)
@@ -105,7 +124,8 @@ def run_stage(name: str, options: argparse.Namespace, end: float) -> str:
                 return "not finished in time"
             if code != 0:
                 return f"FAILED ({code}), see {name}.log"
-    return "passed"
+            became = "passed"
+    return became
 
 
 def main() -> int:
