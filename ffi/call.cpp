@@ -15,20 +15,14 @@ std::atomic<Watcher> watcher{nullptr};
 
 }  // namespace
 
-std::uint64_t CallAttributes::contents() const {
-  std::uint64_t hash = 14695981039346656037u;  // FNV-1a
-  const auto add = [&hash](const void* data, std::size_t bytes) {
-    const auto* const from = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ from[i]) * 1099511628211u;
-  };
+std::string CallAttributes::contents() const {
+  std::string all;
   for (std::int64_t i = 0; i < attributes_->size; ++i) {
-    const XLA_FFI_ByteSpan& span = *attributes_->names[i];
-    const std::string_view name(span.ptr, span.len);
-    add(name.data(), name.size());
+    const std::string_view name(attributes_->names[i]->ptr, attributes_->names[i]->len);
     const auto value = get<std::int64_t>(name);
-    if (value.has_value()) add(&*value, sizeof *value);
+    if (value.has_value()) all.append(name).append("=").append(std::to_string(*value)).append(" ");
   }
-  return hash;
+  return all;
 }
 
 CallSite call_site(xf::RunId run, const CallAttributes& attributes, std::int32_t rank,

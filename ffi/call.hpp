@@ -26,8 +26,8 @@ class CallAttributes : public xf::Dictionary {
 
   std::uintptr_t instance() const { return reinterpret_cast<std::uintptr_t>(attributes_->attrs); }
 
-  /// A number of all integers among them, by name.
-  std::uint64_t contents() const;
+  /// All integers among them: "ranks=4 order=1797 ".
+  std::string contents() const;
 
   /// Throws InvalidArgument if there is no int64 of that name.
   index_t integer(const char* name) const {

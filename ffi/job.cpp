@@ -72,8 +72,7 @@ processes::Exchange& exchange() {
 
 void new_ticket(std::int32_t* halves) {
   static std::atomic<std::uint32_t> count{0};
-  const Job* const known = job.load(std::memory_order_acquire);
-  halves[0] = 1 + (known == nullptr ? 0 : known->answer.process);
+  halves[0] = 1 + job.load(std::memory_order_acquire)->answer.process;
   halves[1] = static_cast<std::int32_t>(++count & 0x7fffffff);
 }
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <tuple>
 
 #include "device/cuda/check.hpp"
@@ -16,12 +17,12 @@ namespace jaxmg::ffi {
 namespace {
 
 /// Address, attributes and device of a call site.
-using Place = std::tuple<std::uintptr_t, std::uint64_t, int>;
+using Place = std::tuple<std::uintptr_t, std::string, int>;
 
 struct Seats {
   std::mutex mutex;
   std::map<Place, Seat> known;
-  std::set<std::uint64_t> made;  ///< attributes of calls in executables that XLA has told of
+  std::set<std::string> made;  ///< attributes of calls in executables that XLA has told of
 
   /// So many programs may come and go untold.
   static constexpr std::size_t most = 4096;

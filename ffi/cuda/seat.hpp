@@ -32,8 +32,9 @@ Seat seat_of(const CallAttributes& attributes, int device, const xf::AnyBuffer& 
 
 /// Fills `outputs` with NaN, or -1 where they hold integers, should the operands on the device
 /// differ from the seat that was remembered: the results are then those of another rank. Then all
-/// seats are forgotten. It can happen to an exported program alone: one that was cached, and takes
-/// the address of one that was run on the devices in another order.
+/// seats are forgotten. It can happen to a program from the cache that takes the address of one
+/// like it for the devices in another order: an exported one, or one that was traced without
+/// knowing them, when this process has compiled one like it before.
 void spoil_unless_seated(cudaStream_t stream, const Seat& seat, const xf::AnyBuffer& rank,
                          const xf::AnyBuffer& group, const std::vector<xf::AnyBuffer>& outputs);
 

@@ -1,7 +1,9 @@
-// Products of small dense matrices on the host, in double precision, for tests.
+// Small dense matrices on the host, for tests: products in double precision, norms.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "testing/matrices.hpp"
 #include "testing/residuals.hpp"

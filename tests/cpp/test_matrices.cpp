@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dense_algebra.hpp"
 #include "testing/matrices.hpp"
 #include "testing/reference_cholesky.hpp"
 #include "testing/residuals.hpp"
@@ -14,6 +15,7 @@ using jaxmg::index_t;
 using jaxmg::is_complex_v;
 using jaxmg::real_part;
 using jaxmg::real_t;
+using jaxmg::testing::norm1;
 using namespace jaxmg_testing;
 
 template <class T>
@@ -247,17 +249,6 @@ HostMatrix<T> product(const HostMatrix<T>& A, const HostMatrix<T>& B, bool conju
   return C;
 }
 
-template <jaxmg::Scalar T>
-double norm_1(const HostMatrix<T>& A) {
-  double norm = 0;
-  for (index_t j = 0; j < A.cols(); ++j) {
-    double sum = 0;
-    for (index_t i = 0; i < A.rows(); ++i) sum += std::abs(A(i, j));
-    norm = std::max(norm, sum);
-  }
-  return norm;
-}
-
 // Orders around the blocks of the product's implementation.
 constexpr index_t orders[] = {0, 1, 2, 3, 5, 63, 64, 65, 131, 300};
 
@@ -272,7 +263,7 @@ TYPED_TEST(Residuals, OfAFactorAreThoseOfTheDefinition) {
     // Off the diagonal, a change of 2 changes two columns, each by 2.
     A(n - 1, n / 3) += T(2);
     A(n / 3, n - 1) += T(2);
-    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm_1(A));
+    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm1(A));
     EXPECT_NEAR(factor_residual(A, L), expected, 1e-6 * expected);
   }
 }
@@ -293,7 +284,7 @@ TYPED_TEST(Residuals, OfASolutionAreThoseOfTheDefinition) {
       B(n / 2, k - 1) += T(3);
       double size = 0;
       for (index_t i = 0; i < n; ++i) size += std::abs(X(i, k - 1));
-      const double expected = 3 / (static_cast<double>(n) * eps<T> * norm_1(A) * size);
+      const double expected = 3 / (static_cast<double>(n) * eps<T> * norm1(A) * size);
       EXPECT_NEAR(solve_residual(A, X, B), expected, 1e-6 * expected);
     }
   }
@@ -313,7 +304,7 @@ TYPED_TEST(Residuals, OfEigenvectorsAreThoseOfTheDefinition) {
     }
     EXPECT_EQ(eigen_residual(A, V, w), 0);
     w[0] += 1;
-    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm_1(A));
+    const double expected = 2 / (static_cast<double>(n) * eps<T> * norm1(A));
     EXPECT_NEAR(eigen_residual(A, V, w), expected, 1e-6 * expected);
     w[0] = quiet_nan<real_t<T>>();
     EXPECT_TRUE(std::isnan(eigen_residual(A, V, w)));

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "failures.hpp"
 #include "jaxmg/error.hpp"
 #include "jaxmg/potrf.hpp"
 #include "kinds.hpp"
@@ -20,6 +21,7 @@ using jaxmg::MatrixView;
 using jaxmg::real_t;
 using jaxmg::Team;
 using jaxmg::testing::factor;
+using jaxmg::testing::message_of;
 using namespace jaxmg_testing;
 
 template <class P>
@@ -259,17 +261,6 @@ TYPED_TEST(Potrf, RunsOnTwoTeamsAtOnce) {
   std::thread second([&] { work(other, {4, 5, true}); });
   first.join();
   second.join();
-}
-
-/// The message that `call` fails with.
-template <class Exception, class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Exception& error) {
-    return error.what();
-  }
-  return "no such exception";
 }
 
 TYPED_TEST(Potrf, RefusesNonsense) {

@@ -10,6 +10,7 @@
 #include "device/cuda/device.hpp"
 #include "device/cuda/memory.hpp"
 #include "engines/cusolvermg/sharing.hpp"
+#include "failures.hpp"
 #include "jaxmg/error.hpp"
 #include "team/cuda/station.hpp"
 
@@ -18,15 +19,9 @@ namespace {
 
 const std::string another = "another process";
 
-/// What f() throws, or "nothing".
-template <class F>
-std::string failure(const F& f) {
-  try {
-    f();
-  } catch (const DeviceError& error) {
-    return error.what();
-  }
-  return "nothing";
+template <class Call>
+std::string failure(const Call& call) {
+  return testing::message_of<DeviceError>(call);
 }
 
 void expect_part(const std::string& text, const std::string& part) {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "failures.hpp"
 #include "jaxmg/error.hpp"
 #include "jaxmg/matrix.hpp"
 #include "solutions.hpp"
@@ -28,6 +29,7 @@ using jaxmg::real_t;
 using jaxmg::testing::Behaviour;
 using jaxmg::testing::directly;
 using jaxmg::testing::expect_solutions;
+using jaxmg::testing::message_of;
 using jaxmg::testing::Seats;
 using jaxmg::testing::Shared;
 using jaxmg::testing::solved;
@@ -332,12 +334,7 @@ class QuestionsToRank0 : public jaxmg::testing::KindTest<Kind> {
  protected:
   /// The message of what all of three ranks throw, or "nothing".
   static std::string failure(const jaxmg::RankProgram<typename Kind::Backend>& program) {
-    try {
-      Kind::run({3, 4, false}, program);
-    } catch (const jaxmg::TeamError& error) {
-      return error.what();
-    }
-    return "nothing";
+    return message_of<jaxmg::TeamError>([&] { Kind::run({3, 4, false}, program); });
   }
   static void wait_for(const std::atomic<bool>& event) {
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -463,14 +460,9 @@ TEST(TeamSolverPlan, Tiles) {
       jaxmg::planned(sized(64, 64, 8, 0), jaxmg::Platform::cuda, jaxmg::DType::f64).on_one_rank);
 }
 
-template <class F>
-std::string refusal(const F& f) {
-  try {
-    f();
-  } catch (const InvalidArgument& error) {
-    return error.what();
-  }
-  return "nothing";
+template <class Call>
+std::string refusal(const Call& call) {
+  return message_of<InvalidArgument>(call);
 }
 
 TEST(TeamSolverPlan, RefusesTilesThatMakeWrongInverses) {
