@@ -48,7 +48,8 @@ BulgeChasingWork<T> carve_bulge_chasing(Arena& arena, const BulgeChasingPlan& pl
   BulgeChasingWork<T> work;
   if (p != 0) return work;
   work.band = arena.take_matrix<T>(2 * sweeps.bandwidth(), plan.order);
-  work.progress = arena.take<std::int32_t>(plan.order);
+  work.scratch = {arena.take<std::int32_t>(plan.order),
+                  arena.take<std::uint64_t>(chase_letters<T>(plan.order, sweeps.bandwidth()))};
   if (!eigenvectors || plan.ranks == 1) return work;
   for (MatrixView<T>& slot : work.staging) {
     slot = arena.take_matrix<T>(sweeps.bandwidth(), sweeps.most_columns());

@@ -111,7 +111,7 @@ struct Backend {
   // Bulge chasing: contract_bulge_chasing.hpp, bulge_chasing.cpp.
   template <class T>
   static void chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t sweeps,
-                    MatrixView<T> reflectors, std::int32_t* progress);
+                    MatrixView<T> reflectors, const ChaseScratch& scratch);
   template <class T>
   static void extract_tridiagonal(Queue& queue, MatrixView<const T> band, real_t<T>* d,
                                   real_t<T>* e, T* phases);

@@ -214,7 +214,7 @@ void multiply_reflectors(MatrixView<const T> V, index_t count, MatrixView<T> X) 
 
 template <class T>
 void Backend::chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t sweeps,
-                    MatrixView<T> reflectors, std::int32_t*) {
+                    MatrixView<T> reflectors, const ChaseScratch&) {
   if (sweeps == 0) return;
   queue.enqueue([=] {
     declare_write(band);
@@ -312,7 +312,7 @@ void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixV
 
 #define JAXMG_INSTANTIATE(T)                                                                      \
   template void Backend::chase(Queue&, MatrixView<T>, index_t, index_t, MatrixView<T>,            \
-                               std::int32_t*);                                                    \
+                               const ChaseScratch&);                                              \
   template void Backend::extract_tridiagonal(Queue&, MatrixView<const T>, real_t<T>*, real_t<T>*, \
                                              T*);                                                 \
   template void Backend::scaled_adjoint(Queue&, const T*, MatrixView<const T>, MatrixView<T>);    \

@@ -25,7 +25,7 @@ using Number = std::integral_constant<int, number>;
 /// For bands of up to 32 `halves` subdiagonals.
 template <int halves, class T>
 void launch_chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t sweeps,
-                  MatrixView<T> reflectors, std::int32_t* progress) {
+                  MatrixView<T> reflectors, const ChaseScratch& scratch) {
   using Shape = ChaseShape<halves>;
   // More blocks than sweeps that can be on their way would wait for nothing.
   const index_t levels = ceil_div(band.cols, std::max<index_t>(1, band.rows / 2));
@@ -34,27 +34,30 @@ void launch_chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t
   const Grid grid{queue.stream(), static_cast<unsigned>(blocks), Shape::block,
                   (Shape::elements + 1) * sizeof(T)};
   launch<Kernels, "chase", T, Number<halves>>(grid, band, first_sweep, static_cast<int>(sweeps),
-                                              reflectors, progress);
+                                              reflectors, scratch.progress, scratch.letters);
 }
 
 }  // namespace
 
 template <class T>
 void Backend::chase(Queue& queue, MatrixView<T> band, index_t first_sweep, index_t sweeps,
-                    MatrixView<T> reflectors, std::int32_t* progress) {
+                    MatrixView<T> reflectors, const ChaseScratch& scratch) {
   if (sweeps == 0) return;
   const index_t bandwidth = band.rows / 2;
   if (bandwidth > widest_chased_band) {
     throw InvalidArgument("bandwidth: expected at most " + std::to_string(widest_chased_band) +
                           " on a GPU, got " + std::to_string(bandwidth));
   }
-  set_bytes(queue.stream(), progress, 0,
+  set_bytes(queue.stream(), scratch.progress, 0,
             static_cast<std::size_t>(sweeps + 1) * sizeof(std::int32_t));
+  set_bytes(
+      queue.stream(), scratch.letters, 0,
+      static_cast<std::size_t>(chase_letters<T>(band.cols, bandwidth)) * sizeof(std::uint64_t));
   set_zero(queue.stream(), reflectors);
   if (bandwidth <= warp_size) {
-    launch_chase<1>(queue, band, first_sweep, sweeps, reflectors, progress);
+    launch_chase<1>(queue, band, first_sweep, sweeps, reflectors, scratch);
   } else {
-    launch_chase<2>(queue, band, first_sweep, sweeps, reflectors, progress);
+    launch_chase<2>(queue, band, first_sweep, sweeps, reflectors, scratch);
   }
 }
 
@@ -119,7 +122,7 @@ void Backend::apply_diamonds(Queue& queue, MatrixView<const T> diamonds, MatrixV
 
 #define JAXMG_INSTANTIATE(T)                                                                      \
   template void Backend::chase(Queue&, MatrixView<T>, index_t, index_t, MatrixView<T>,            \
-                               std::int32_t*);                                                    \
+                               const ChaseScratch&);                                              \
   template void Backend::extract_tridiagonal(Queue&, MatrixView<const T>, real_t<T>*, real_t<T>*, \
                                              T*);                                                 \
   template void Backend::scaled_adjoint(Queue&, const T*, MatrixView<const T>, MatrixView<T>);    \

@@ -35,8 +35,14 @@ struct Warp {
   unsigned turn[lanes] = {};
 };
 
+struct MeetingPlace {
+  int here = 0;
+  long meetings = 0;
+};
+
 struct Block {
   std::vector<Fiber> fibers;
+  MeetingPlace places[16];
   std::vector<Warp> warps;
   std::vector<double> shared;
 };
@@ -122,11 +128,15 @@ bool release(std::vector<Fiber>& fibers, std::size_t begin, std::size_t end, Sta
   return true;
 }
 
-/// A turn of all threads that can go on; false if none could.
+/// A turn of threads that can go on, now and then without those of a warp; false if none could.
 bool run_turn(Block& block, std::mt19937& random) {
   std::vector<std::size_t> order;
+  bool any = false, late = false;
   for (std::size_t i = 0; i < block.fibers.size(); ++i) {
-    if (block.fibers[i].state == State::runs) order.push_back(i);
+    if (i % lanes == 0) late = random() % 4 == 0;
+    if (block.fibers[i].state != State::runs) continue;
+    any = true;
+    if (!late) order.push_back(i);
   }
   std::shuffle(order.begin(), order.end(), random);
   for (const std::size_t i : order) {
@@ -140,7 +150,7 @@ bool run_turn(Block& block, std::mt19937& random) {
     released = release(block.fibers, w, end, State::meets_warp) || released;
   }
   released = release(block.fibers, 0, threads, State::meets_block) || released;
-  return !order.empty() || released;
+  return any || released;
 }
 
 bool has_ended(const Block& block) {
@@ -155,6 +165,18 @@ Place& here() { return machine().running->place; }
 void meet_block() { leave(State::meets_block); }
 void meet_warp() { leave(State::meets_warp); }
 void give_way() { leave(State::runs); }
+
+void meet_at(int place, int count, bool waits) {
+  MeetingPlace& meeting = machine().running->block->places[place];
+  const long before = meeting.meetings;
+  if (++meeting.here == count) {
+    meeting.here = 0;
+    ++meeting.meetings;
+  }
+  do {
+    give_way();  // whoever does not wait as well: others may go on before what it does next
+  } while (waits && meeting.meetings == before);
+}
 
 void exchange(const void* mine, void* theirs, std::size_t bytes, unsigned lane) {
   const unsigned me = here().thread.x % lanes;

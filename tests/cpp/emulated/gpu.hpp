@@ -37,6 +37,10 @@ void meet_block();
 void meet_warp();
 void give_way();
 
+/// Until so many threads of the block have come to this place, a number from 1 to 15, those counted
+/// that do not wait.
+void meet_at(int place, int count, bool waits);
+
 /// Of `bytes` bytes from each lane of this warp, those of `lane`.
 void exchange(const void* mine, void* theirs, std::size_t bytes, unsigned lane);
 

@@ -13,7 +13,7 @@ template <Scalar T>
 struct BulgeChasingWork {
   MatrixView<T> band;                    ///< 2 b x n: the band and its bulges
   std::array<MatrixView<T>, 2> staging;  ///< b x most_columns() each, if others keep chunks as well
-  std::int32_t* progress = nullptr;      ///< n
+  ChaseScratch scratch;                  ///< for up to n - 1 sweeps
 };
 
 /// What becomes of a Hermitian band matrix, on every rank.
@@ -46,7 +46,7 @@ class BulgeChasing {
       if (keeps_reflectors_) {
         for (index_t c = 0; c < sweeps_.chunks(); ++c) chase(c);
       } else {
-        B::template chase<T>(rank_.panel(), work_.band, 0, sweeps_.sweeps(), {}, work_.progress);
+        B::template chase<T>(rank_.panel(), work_.band, 0, sweeps_.sweeps(), {}, work_.scratch);
       }
       B::template extract_tridiagonal<T>(rank_.panel(), work_.band, form_.d, form_.e, form_.phases);
     } else if (keeps_reflectors_) {
@@ -81,7 +81,7 @@ class BulgeChasing {
     const bool stays = sweeps_.holder(c) == 0;
     const MatrixView<T> reflectors = stays ? kept(c) : staging(c);
     B::template chase<T>(rank_.panel(), work_.band, sweeps_.first(c), sweeps_.sweeps(c), reflectors,
-                         work_.progress);
+                         work_.scratch);
     if (!stays) rank_.post(chased_tag(c), reflectors.data, rank_.panel());
   }
 
@@ -142,14 +142,15 @@ class BulgeChasing {
 /// write 3 b^2 / 2 elements each, in queue operations of a chunk of sweeps. A chunk's reflectors
 /// leave for rank c mod P while the next chunk is chased, n^2 / 2 elements in all. On a GPU (an
 /// estimate), where a thread block works on a sweep and the next one follows two levels behind, the
-/// critical path is 2 n + n / b steps. Each is a chain of a few reductions over b elements and two
-/// trips to the L2 cache, which holds a band of 2 b n elements: latency bounds it, not flops or
-/// memory. A chunk's last sweep ends alone, which makes the chunk 1 + n / (2 b chunk) times as
-/// long: chunks should not be much shorter than n / b.
+/// critical path is 2 n + n / b steps. Each is a chain of a few reductions over b elements, and two
+/// of them a trip to the L2 cache, which holds a band of 2 b n elements: latency bounds it, not
+/// flops or memory. A chunk's last sweep ends alone, which makes the chunk 1 + n / (2 b chunk)
+/// times as long: chunks should not be much shorter than n / b.
 ///
 /// Memory: some n (n + chunk) / 2 P elements for the reflectors on every rank, n chunk at most more
-/// on rank 0 than on the last one; on rank 0 also 2 b n for the band, and, where P > 1, 2 n chunk
-/// for two chunks on their way. Eigenvalues alone (no `phases`) keep no reflector and send none.
+/// on rank 0 than on the last one; on rank 0 also 2 b n for the band, chase_letters(), and, where P
+/// > 1, 2 n chunk for two chunks on their way. Eigenvalues alone (no `phases`) keep no reflector
+/// and send none.
 ///
 /// `lower`, on rank 0, is the lower triangle, (i, j) at lower(i - j, j), of (b + 1) x n; diagonals
 /// are taken as real. It, `work` and what `form` points to must be ready for rank.panel(); so is

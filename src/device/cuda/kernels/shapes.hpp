@@ -23,19 +23,25 @@ struct Reflections {
   W& factor(index_t j) const { return all(j, 2 * all.rows); }
 };
 
-/// Columns of a block's windows that a thread of chase() has, of one row.
-inline constexpr int columns_each = 16;
+/// Words of a letter of so many elements: each has four bytes of data.
+template <class D>
+constexpr int letter_words(int elements) {
+  return elements * static_cast<int>(sizeof(D) / 4);
+}
 
-/// For windows of up to `halves` warps' rows.
-template <int halves_>
+/// Columns of a block's windows that a warp of chase() has.
+inline constexpr int chase_columns = 8;
+
+/// A block of chase(), for windows of up to `halves` warps' rows.
+template <int halves>
 struct ChaseShape {
-  static constexpr int halves = halves_;  ///< warps that share their columns
   static constexpr int rows = halves * warp_size;
-  static constexpr int slices = rows / columns_each;
-  static constexpr int block = rows * slices;  ///< threads
-  static constexpr int warps = block / warp_size;
+  static constexpr int workers = rows / chase_columns;     ///< warps
+  static constexpr int block = (workers + 2) * warp_size;  ///< threads
+  static constexpr int letter = rows + 1;
   /// Elements of shared memory, beside a ticket.
-  static constexpr int elements = rows * (2 * slices + 2 * halves + 1 + 2 * warps);
+  static constexpr int elements =
+      2 * letter + (2 * workers + 2) * rows + workers * (rows + 2 * chase_columns);
 };
 
 /// DiamondWaves, as far as form_diamonds() needs it.

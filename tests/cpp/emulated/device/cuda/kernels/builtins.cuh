@@ -12,6 +12,10 @@ T* shared_memory() {
 
 inline int load_acquire(const int* place) { return *place; }
 inline void store_release(int* place, int value) { *place = value; }
+inline std::uint64_t load_relaxed(const std::uint64_t* place) { return *place; }
+inline void store_relaxed(std::uint64_t* place, std::uint64_t value) { *place = value; }
+inline void meet(int place, int count) { meet_at(place, count, true); }
+inline void arrive(int place, int count) { meet_at(place, count, false); }
 inline void pause() { give_way(); }
 
 }  // namespace jaxmg::emulated
