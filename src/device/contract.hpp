@@ -1,14 +1,16 @@
 // The whole contract between algorithms and a backend: what a new kind of device must supply.
 //
 // A backend is a type with the members below, all static. A Device is one rank's part of a device
-// during one call. Work is only ever *enqueued*, on a Queue
-// that runs it in order and asynchronously, as a stream does. Views must stay valid until the
-// queue has run the operation. `L` is lower triangular everywhere, with a real diagonal that is not
-// zero, as a Cholesky factor's; the other triangle of its storage is never read.
+// during one call. Work is only ever *enqueued*, on a Queue that runs it in order and
+// asynchronously, as a stream does. Views must stay valid until the queue has run the operation.
+// `L` is lower triangular everywhere, with a real diagonal that is not zero, as a Cholesky
+// factor's; the other triangle of its storage is never read.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "jaxmg/types.hpp"
@@ -21,6 +23,13 @@ enum class Side { left, right };
 
 /// Order in which a queue competes with others of its rank.
 enum class Priority { normal, high };
+
+/// While the host waits for a queue, `say` is called every `interval`: so that peers know that work
+/// goes on, and not that a host is stuck. Empty: nobody asks.
+struct SignOfLife {
+  std::chrono::milliseconds interval{};
+  std::function<void()> say;
+};
 
 /// How the panel W = A21 L11^-H is formed; see algorithms/cholesky/panel.hpp.
 enum class PanelMethod { trsm, block_substitution };
@@ -54,7 +63,7 @@ enum class PanelMethod { trsm, block_substitution };
 /// download        host[0..count) := src; the host may read it once it has synchronised the queue
 /// upload          dst := host, which is gone or may change once the call has returned
 template <class B, class T>
-concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typename B::Device&, Priority> && requires(
+concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typename B::Device&, Priority, SignOfLife> && requires(
     typename B::Device& device, typename B::Queue& queue, const typename B::Event& event,
     MatrixView<const T> a, MatrixView<T> c, T alpha, Op op, Side side, index_t first_row,
     std::int32_t* info, const std::int32_t* infos, double* sum, const double* sums,

@@ -55,25 +55,24 @@ class Scheduler {
       try {
         std::thread([this, job, i] { run(job, i); }).detach();
       } catch (const std::system_error&) {
-        job->team->poison(job->ranks[i].index, std::current_exception());
-        finish_unstarted(job, i);
+        finish_unstarted(*job, i, std::current_exception());
         return;
       }
     }
   }
 
  private:
-  /// Out of threads: the ranks from `first` on have none. This thread meets the others for them,
-  /// as often as run_rank() does after a failure.
-  void finish_unstarted(const std::shared_ptr<Job>& job, std::size_t first) {
-    std::exception_ptr failure;
-    for (int round = 0; round < 2; ++round) {
-      for (std::size_t i = first + 1; i < job->ranks.size(); ++i) {
-        job->team->leave(job->ranks[i].index);
-      }
-      failure = job->team->meet(job->ranks[first].index);
+  /// Out of threads: the ranks from `first` on have none. The others meet without them, as often as
+  /// run_rank() does after a failure. They themselves need not wait: nobody reads their memory,
+  /// since they have posted nothing, and this may be the thread that the others' messages come to.
+  void finish_unstarted(Job& job, std::size_t first, const std::exception_ptr& why) {
+    const int rank = job.ranks[first].index;
+    job.team->poison(rank, why);
+    for (std::size_t i = first; i < job.ranks.size(); ++i) {
+      for (int meeting = 0; meeting < 2; ++meeting) job.team->leave(job.ranks[i].index);
     }
-    for (std::size_t i = first; i < job->ranks.size(); ++i) finish(*job, i, failure);
+    const auto failure = std::make_exception_ptr(TeamError(rank, job.team->size, message_of(why)));
+    for (std::size_t i = first; i < job.ranks.size(); ++i) finish(job, i, failure);
   }
 
   void run(const std::shared_ptr<Job>& job, std::size_t i) {
@@ -128,12 +127,6 @@ void submit(std::vector<RankTask> ranks, const TeamOptions& options) {
 void start_ranks(std::shared_ptr<TeamCall<cpu::Backend>> team, std::vector<SeatedTask> ranks) {
   adjust_permits();
   Scheduler::instance().start(std::make_shared<Job>(std::move(team), std::move(ranks), false));
-}
-
-void tell_each(std::vector<RankTask> tasks, const std::exception_ptr& failure) {
-  for (RankTask& task : tasks) {
-    std::thread([done = std::move(task.done), failure] { done(failure); }).detach();
-  }
 }
 
 void run_team(int size, const RankProgram<cpu::Backend>& program, const TeamOptions& options) {

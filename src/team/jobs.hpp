@@ -29,9 +29,6 @@ struct SeatedTask {
 /// calls do not queue: two processes could then wait for each other's second call for ever.
 void start_ranks(std::shared_ptr<TeamCall<cpu::Backend>> team, std::vector<SeatedTask> ranks);
 
-/// Runs each task on a thread of its own, as one that fulfils a promise needs.
-void tell_each(std::vector<RankTask> tasks, const std::exception_ptr& failure);
-
 /// Starts the job, or queues it behind those before. Returns at once.
 void submit(std::vector<RankTask> ranks, const TeamOptions& options);
 

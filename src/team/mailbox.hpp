@@ -1,6 +1,7 @@
 // How the ranks of one call in one process find each other's data.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "jaxmg/error.hpp"
 #include "jaxmg/types.hpp"
@@ -30,13 +32,15 @@ class Mailbox {
     Event event;
   };
 
-  /// A reader gives up when for `silence` nothing at all has been posted.
-  Mailbox(int size, std::chrono::milliseconds silence) : size_(size), silence_(silence) {}
+  /// A reader gives up when for `silence` nothing at all has been posted or told, and no rank has
+  /// given a sign of life.
+  Mailbox(int size, std::chrono::milliseconds silence)
+      : size_(size), met_(static_cast<std::size_t>(size), 0), silence_(silence) {}
 
   void post(int rank, index_t tag, const void* data, Event event) {
     std::unique_lock lock(mutex_);
     entries_.emplace(std::pair(rank, tag), Entry{data, std::move(event)});
-    ++posted_;
+    ++signs_;
     changed_.notify_all();
   }
 
@@ -44,9 +48,9 @@ class Mailbox {
     const std::pair key(rank, tag);
     std::unique_lock lock(mutex_);
     while (true) {
-      const index_t before = posted_;
+      const index_t before = signs_;
       const bool woken = changed_.wait_for(lock, silence_, [&] {
-        return failed_rank_ >= 0 || entries_.count(key) != 0 || posted_ != before;
+        return failed_rank_ >= 0 || entries_.count(key) != 0 || signs_ != before;
       });
       if (failed_rank_ >= 0) throw TeamError(failed_rank_, size_, message_of(failure_));
       if (const auto entry = entries_.find(key); entry != entries_.end()) return entry->second;
@@ -57,10 +61,17 @@ class Mailbox {
     }
   }
 
+  /// A rank's host waits for its own device.
+  void give_sign_of_life() {
+    std::unique_lock lock(mutex_);
+    ++signs_;
+    changed_.notify_all();
+  }
+
   void tell(int rank, index_t tag, Note note) {
     std::unique_lock lock(mutex_);
     notes_.emplace(std::pair(rank, tag), std::move(note));
-    ++posted_;
+    ++signs_;
     changed_.notify_all();
   }
 
@@ -83,20 +94,21 @@ class Mailbox {
   }
 
   /// Counts a rank that has no thread to meet() with as here, once.
-  void leave() {
+  void leave(int rank) {
     std::unique_lock lock(mutex_);
-    ++arrived_;
+    ++met_[static_cast<std::size_t>(rank)];
     changed_.notify_all();
   }
 
   /// Blocks until all ranks are here; then tells all of them the same: the failure, or null. Ranks
   /// may meet any number of times.
-  std::exception_ptr meet() {
+  std::exception_ptr meet(int rank) {
     std::unique_lock lock(mutex_);
-    const index_t all = (arrived_ / size_ + 1) * size_;
-    ++arrived_;
+    const index_t meeting = ++met_[static_cast<std::size_t>(rank)];
     changed_.notify_all();
-    changed_.wait(lock, [&] { return arrived_ >= all; });
+    changed_.wait(lock, [&] {
+      return std::all_of(met_.begin(), met_.end(), [&](index_t met) { return met >= meeting; });
+    });
     if (failed_rank_ < 0) return nullptr;
     return std::make_exception_ptr(TeamError(failed_rank_, size_, message_of(failure_)));
   }
@@ -107,9 +119,9 @@ class Mailbox {
   std::map<std::pair<int, index_t>, Entry> entries_;
   std::map<std::pair<int, index_t>, Note> notes_;
   int size_;
-  index_t arrived_ = 0;
+  std::vector<index_t> met_;  ///< how often each rank has come to a meeting
   int failed_rank_ = -1;
-  index_t posted_ = 0;
+  index_t signs_ = 0;  ///< how often anybody has been heard of
   std::exception_ptr failure_;
   std::chrono::milliseconds silence_;
 };

@@ -16,7 +16,8 @@ struct TeamOptions {
   /// Read a peer's panel where it is, instead of pulling a copy: right where all ranks share
   /// one memory. Tests switch it off to run what devices with memories of their own run.
   bool reads_peers_directly = true;
-  /// How long a rank may wait inside a call while nobody posts anything.
+  /// How long a rank may wait inside a call while nobody posts anything, and no rank's host waits
+  /// for its own device.
   std::chrono::milliseconds silence = std::chrono::seconds(60);
 };
 
@@ -50,6 +51,8 @@ class TeamCall {
   /// See Mailbox; the event is recorded on `written_on`.
   virtual Event post(int rank, index_t tag, const void* data, Queue& written_on) = 0;
   virtual Entry take(int rank, int source, index_t tag) = 0;
+  /// `rank`'s host waits for its device: whoever waits for its posts goes on doing so.
+  virtual void give_sign_of_life(int rank) = 0;
   virtual void poison(int rank, std::exception_ptr failure) = 0;
   virtual std::exception_ptr meet(int rank) = 0;
   virtual void leave(int rank) = 0;
@@ -85,11 +88,12 @@ class LocalTeamCall final : public TeamCall<B> {
     return written;
   }
   Entry take(int, int source, index_t tag) override { return mailbox_.take(source, tag); }
+  void give_sign_of_life(int) override { mailbox_.give_sign_of_life(); }
   void poison(int rank, std::exception_ptr failure) override {
     mailbox_.poison(rank, std::move(failure));
   }
-  std::exception_ptr meet(int) override { return mailbox_.meet(); }
-  void leave(int) override { mailbox_.leave(); }
+  std::exception_ptr meet(int rank) override { return mailbox_.meet(rank); }
+  void leave(int rank) override { mailbox_.leave(rank); }
 
   void tell(int rank, index_t tag, Note note) override {
     mailbox_.tell(rank, tag, std::move(note));
@@ -278,7 +282,11 @@ class Rank {
   }
 
   Queue& queue(std::size_t which, Priority priority) {
-    if (!queues_[which]) queues_[which].emplace(device_, priority);
+    if (!queues_[which]) {
+      queues_[which].emplace(device_, priority, SignOfLife{team_.options.silence / 4, [this] {
+                                                             team_.give_sign_of_life(index_);
+                                                           }});
+    }
     return *queues_[which];
   }
 
@@ -296,7 +304,8 @@ using RankProgram = std::function<void(Rank<B>&)>;
 /// Runs one rank's program to its end. Returns the same on all ranks: null, or the failure of the
 /// rank that failed first. A peer may read a rank's buffers as long as it works, so no rank leaves
 /// before all are done: a backend that returns early makes the caller's stream wait for all ranks'
-/// exits, others drain first. After a failure all stop enqueuing, drain, and leave together.
+/// exits (where that fails, its rank alone says so), others drain first. After a failure all stop
+/// enqueuing, drain, and leave together.
 template <Backend B>
 std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& device,
                             const RankProgram<B>& program) {
@@ -314,17 +323,22 @@ std::exception_ptr run_rank(TeamCall<B>& team, int index, typename B::Device& de
     team.poison(index, std::current_exception());
   }
   const std::exception_ptr failure = team.meet(index);
-  try {
-    if (failure && rank) {
-      rank->synchronize();
-    } else if constexpr (B::returns_early) {
-      rank->follow_exits();
+  if (!failure) {
+    if constexpr (B::returns_early) {
+      try {
+        rank->follow_exits();
+      } catch (...) {
+        return std::current_exception();  // this device's alone: the others are done
+      }
     }
+    return nullptr;
+  }
+  try {
+    if (rank) rank->synchronize();
   } catch (...) {
     // The failure that came first is the one that all report.
-    if (!failure) return std::current_exception();
   }
-  if (failure) team.meet(index);
+  team.meet(index);
   return failure;
 }
 

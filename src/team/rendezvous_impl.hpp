@@ -11,11 +11,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <sstream>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "device/cpu/queue.hpp"
 #include "team/rendezvous.hpp"
+#include "team/tell.hpp"
 
 namespace jaxmg::detail {
 
@@ -25,10 +29,22 @@ using std::chrono::milliseconds;
 
 inline constexpr auto warn_after = std::chrono::seconds(10);
 
+/// JAXMG_TIMEOUT, if that is a number above 0; a year at most, as for "inf".
 inline milliseconds arrival_timeout() {
+  constexpr double usual = 600, longest = 365 * 86400;
   const char* const text = std::getenv("JAXMG_TIMEOUT");
-  const double seconds = text == nullptr ? 0 : std::strtod(text, nullptr);
-  return milliseconds(static_cast<std::int64_t>(1000 * (seconds > 0 ? seconds : 600)));
+  char* end = nullptr;
+  const double given = text == nullptr ? 0 : std::strtod(text, &end);
+  const bool is_number = text != nullptr && *end == '\0' && given > 0;
+  const double seconds = std::min(is_number ? given : usual, longest);
+  return milliseconds(static_cast<std::int64_t>(1000 * seconds));
+}
+
+/// "0.3 s"
+inline std::string in_seconds(milliseconds time) {
+  std::ostringstream text;
+  text << static_cast<double>(time.count()) / 1000 << " s";
+  return text.str();
 }
 
 /// One call that waits for its ranks.
@@ -104,7 +120,7 @@ class Rendezvous {
       wake_watchdog();
     }
     if (failure) {
-      refuse(std::move(tasks), failure);
+      tell_each(tasks, failure);
     } else if (!tasks.empty()) {
       start_or_refuse(std::move(tasks));
     }
@@ -116,14 +132,7 @@ class Rendezvous {
     try {
       start(std::move(tasks));
     } catch (...) {
-      refuse(kept, std::current_exception());
-    }
-  }
-
-  /// Every rank is told on a thread of its own.
-  static void refuse(std::vector<Task> tasks, const std::exception_ptr& failure) {
-    for (Task& task : tasks) {
-      std::thread([done = std::move(task.done), failure] { done(failure); }).detach();
+      tell_each(kept, std::current_exception());
     }
   }
 
@@ -179,8 +188,12 @@ class Rendezvous {
   }
 
   void wake_watchdog() {
-    if (!watching_) std::thread([this] { watch(); }).detach();
-    watching_ = true;
+    try {
+      if (!watching_) std::thread([this] { watch(); }).detach();
+      watching_ = true;
+    } catch (const std::system_error&) {
+      // Out of threads: without a time-out, until the next arrival finds one.
+    }
     changed_.notify_one();
   }
 
@@ -221,9 +234,9 @@ class Rendezvous {
       gathering.failure = std::make_exception_ptr(
           TimeOut(gathering.call + ": ranks " + gathering.missing() + " of " +
                   std::to_string(gathering.here.size()) + " did not come within " +
-                  std::to_string(static_cast<double>(gathering.timeout.count()) / 1000) +
-                  " s (JAXMG_TIMEOUT); does every device of the mesh run this call?"));
-      refuse(take_tasks(gathering), gathering.failure);
+                  in_seconds(gathering.timeout) +
+                  " (JAXMG_TIMEOUT); does every device of the mesh run this call?"));
+      tell_each(take_tasks(gathering), gathering.failure);
     } else if (waited >= warn_after && !gathering.warned) {
       gathering.warned = true;
       std::cerr << "jaxmg: " << gathering.call << " has been waiting "

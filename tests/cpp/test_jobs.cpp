@@ -157,6 +157,20 @@ TEST(Jobs, LongWorkIsNoSilence) {
   expect_all(told, "");
 }
 
+TEST(Jobs, AHostThatWaitsForItsDeviceIsNotSilent) {
+  const auto told = outcomes(
+      2,
+      [](CpuRank& rank) {
+        if (rank.index() == 0) {
+          rank.bulk().enqueue([] { std::this_thread::sleep_for(400ms); });
+          rank.bulk().synchronize();
+        }
+        rank.barrier(rank.panel());
+      },
+      silent_for(100ms));
+  expect_all(told, "");
+}
+
 TEST(Jobs, RunTeamThrowsWhatFailed) {
   try {
     run_team(4,

@@ -124,14 +124,14 @@ TEST(Mailbox, MeetTellsAllTheSameAndLetsNobodyGoBefore) {
     std::atomic<bool> last_is_here{false};
     for (std::size_t r = 0; r < 3; ++r) {
       ranks.emplace_back([&, r] {
-        told[r] = box.meet();
+        told[r] = box.meet(static_cast<int>(r));
         EXPECT_TRUE(last_is_here);
       });
     }
     std::this_thread::sleep_for(5ms);
     if (fails) box.poison(3, failure("late"));
     last_is_here = true;
-    told[3] = box.meet();
+    told[3] = box.meet(3);
     for (std::thread& rank : ranks) rank.join();
     for (const std::exception_ptr& outcome : told) {
       EXPECT_EQ(outcome ? message_of(outcome) : "", fails ? "rank 3 of 4 failed: late" : "");
@@ -141,9 +141,11 @@ TEST(Mailbox, MeetTellsAllTheSameAndLetsNobodyGoBefore) {
 
 TEST(Mailbox, ARankWithoutThreadMayLeave) {
   Box box(3, 60s);
-  box.leave();
-  box.leave();
-  EXPECT_EQ(box.meet(), nullptr);
+  for (int meeting = 0; meeting < 2; ++meeting) {  // both of them ahead of the others
+    box.leave(0);
+    box.leave(2);
+  }
+  for (int meeting = 0; meeting < 2; ++meeting) EXPECT_EQ(box.meet(1), nullptr);
 }
 
 TEST(MessageOf, ToldOrUnknown) {

@@ -262,7 +262,7 @@ TEST_F(Rendezvous, MissingRanksAreNamedAndLateOnesToldAtOnce) {
   EXPECT_GE(waited, 300ms);
   EXPECT_LT(waited, 5s);
   const std::string message =
-      "potrs: ranks 1, 4 of 5 did not come within 0.300000 s (JAXMG_TIMEOUT); does every device "
+      "potrs: ranks 1, 4 of 5 did not come within 0.3 s (JAXMG_TIMEOUT); does every device "
       "of the mesh run this call?";
   expect_all(told, message);
 
@@ -274,6 +274,18 @@ TEST_F(Rendezvous, MissingRanksAreNamedAndLateOnesToldAtOnce) {
 
   for (int r = 0; r < 5; ++r) come(key, r, 5, outcomes);
   EXPECT_EQ(outcomes.wait_for(10).back(), "") << "the next call works";
+}
+
+TEST_F(Rendezvous, WhatIsNoTimeOutIsNone) {
+  for (const char* const value : {"inf", "1e300", "nan", "-1", "0", "0.001 s", "soon", ""}) {
+    setenv("JAXMG_TIMEOUT", value, 1);
+    const CallKey key = new_call();
+    const Outcomes outcomes;
+    come(key, 0, 2, outcomes);
+    std::this_thread::sleep_for(20ms);
+    come(key, 1, 2, outcomes);
+    expect_all(outcomes.wait_for(2), "");
+  }
 }
 
 TEST_F(Rendezvous, TheNextVisitWorksWhileLateRanksCatchUp) {

@@ -116,6 +116,24 @@ TEST_F(SpreadTeam, RefusesNotesThatNoMessageTakes) {
   EXPECT_THROW(team.tell(0, 2, {std::string(processes::longest_text + 1, 'x'), nullptr}), Error);
 }
 
+TEST_F(SpreadTeam, AHostThatWaitsForItsDeviceIsNotSilent) {
+  std::thread other([&] {
+    for (int i = 0; i < 20; ++i) {
+      std::this_thread::sleep_for(10ms);
+      Incoming incoming{{Kind::alive, 3}, {}, {}};
+      team.receive(incoming);
+    }
+    Message message{Kind::post, 3};
+    message.tag = 9;
+    Incoming incoming{message, {}, {}};
+    team.receive(incoming);
+  });
+  EXPECT_NO_THROW(team.take(0, 3, 9));
+  other.join();
+  team.give_sign_of_life(0);
+  EXPECT_EQ(listener.said.back().message.kind, Kind::alive);
+}
+
 TEST_F(SpreadTeam, WhoHearsHasNoClock) {
   EXPECT_THROW(team.take(0, 3, 9), TimeOut);
   std::thread other([&] {

@@ -72,6 +72,11 @@ class Executor {
     happened_.wait(lock, [&] { return event.happened; });
   }
 
+  bool happens_within(const EventState& event, std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return happened_.wait_for(lock, time, [&] { return event.happened; });
+  }
+
   /// Wakes whoever waits for the event.
   void open(EventState& event) {
     std::unique_lock lock(mutex_);
@@ -226,6 +231,13 @@ void Event::synchronize() const {
   acquire(state_.get());
 }
 
+bool Event::happens_within(std::chrono::milliseconds time) const {
+  if (!state_) return true;
+  if (!Executor::instance().happens_within(*state_, time)) return false;
+  acquire(state_.get());
+  return true;
+}
+
 Latch::Latch() : state_(std::make_shared<EventState>()) {}
 
 void Latch::open() const { Executor::instance().open(*state_); }
@@ -236,7 +248,8 @@ void after(const Event& event, std::function<void()> task) {
   queue.enqueue(std::move(task));
 }
 
-Queue::Queue(Priority priority) : state_(std::make_shared<QueueState>(priority)) {}
+Queue::Queue(Priority priority, SignOfLife sign)
+    : state_(std::make_shared<QueueState>(priority)), sign_(std::move(sign)) {}
 
 Queue::~Queue() = default;
 
@@ -256,7 +269,11 @@ Event Queue::record() {
 }
 
 void Queue::synchronize() {
-  record().synchronize();
+  const Event end = record();
+  if (sign_.say) {
+    while (!end.happens_within(sign_.interval)) sign_.say();
+  }
+  end.synchronize();
   if (std::exception_ptr error = Executor::instance().take_error(*state_)) {
     std::rethrow_exception(std::move(error));
   }

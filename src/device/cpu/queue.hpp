@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "device/contract.hpp"
 
@@ -18,6 +19,8 @@ class Event {
 
   /// Blocks the calling host thread, never a worker.
   void synchronize() const;
+  /// The same, for so long at most: whether it has happened.
+  bool happens_within(std::chrono::milliseconds time) const;
 
  private:
   friend class Queue;
@@ -51,8 +54,8 @@ class Device {
 /// follows is skipped, events still happen, and synchronize() throws what the task threw.
 class Queue {
  public:
-  explicit Queue(Priority priority);
-  Queue(Device&, Priority priority) : Queue(priority) {}
+  explicit Queue(Priority priority, SignOfLife sign = {});
+  Queue(Device&, Priority priority, SignOfLife sign = {}) : Queue(priority, std::move(sign)) {}
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -67,6 +70,7 @@ class Queue {
 
  private:
   std::shared_ptr<QueueState> state_;
+  SignOfLife sign_;
 };
 
 /// Random scheduling for tests: ready queues are taken in random order and each task is delayed by

@@ -1,6 +1,7 @@
 #include "team/cuda/nccl_end.hpp"
 
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -11,10 +12,14 @@
 namespace jaxmg::cuda {
 namespace {
 
-/// It waits for threads and for the GPU.
+/// It waits for threads and for the GPU, which the caller must not: without a thread for it, the
+/// communicator stays.
 void abort_elsewhere(nccl::Communicator communicator) {
   if (communicator == nullptr) return;
-  std::thread([communicator] { nccl::library().CommAbort(communicator); }).detach();
+  try {
+    std::thread([communicator] { nccl::library().CommAbort(communicator); }).detach();
+  } catch (const std::system_error&) {
+  }
 }
 
 }  // namespace

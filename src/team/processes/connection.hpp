@@ -18,7 +18,7 @@ enum class Reach { host, network };
 /// Comes before each message of a stream.
 struct Frame {
   /// Changes with what messages are and mean: processes of other versions are not understood.
-  static constexpr std::uint32_t current = 0x6a6d6702;
+  static constexpr std::uint32_t current = 0x6a6d6703;
 
   std::uint32_t format = current;
   std::uint32_t bytes = 0;  ///< that follow the message

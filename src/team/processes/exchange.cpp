@@ -338,6 +338,7 @@ void Exchange::handle(int process, Incoming& incoming) {
     case Kind::happened:
     case Kind::poison:
     case Kind::met:
+    case Kind::alive:
     case Kind::note: {
       std::shared_ptr<Member> team;
       {

@@ -5,6 +5,7 @@
 
 #include "team/processes/exchange.hpp"
 #include "team/rendezvous_impl.hpp"
+#include "team/tell.hpp"
 
 namespace jaxmg::processes {
 namespace {
@@ -56,11 +57,7 @@ std::string Exchange::Call::missing() const {
 }
 
 void Exchange::settle(Due& due) {
-  for (auto& [tasks, failure] : due.told) {
-    for (SpreadTask& task : tasks) {
-      std::thread([done = std::move(task.done), reason = failure] { done(reason); }).detach();
-    }
-  }
+  for (const auto& [tasks, failure] : due.told) tell_each(tasks, failure);
   for (const auto& start : due.started) start();
   for (auto& [team, refusal] : due.losses) team->lose(refusal.rank, refusal.why);
   for (const int process : due.ended) link_->lose(process);
@@ -300,12 +297,11 @@ std::optional<Exchange::Clock::time_point> Exchange::look_at_clocks(Due& due) {
     if (call.running || call.failure || call.tasks.empty()) continue;
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - call.begun);
     if (waited >= call.timeout) {
-      const double seconds = static_cast<double>(call.timeout.count()) / 1000;
       fail_everywhere(
           name, call,
           {-1, call.text + ": ranks " + call.missing() + " of " + std::to_string(call.size) +
-                   " did not come within " + std::to_string(seconds) +
-                   " s (JAXMG_TIMEOUT); does every process run this call" + elsewhere() + "?"},
+                   " did not come within " + detail::in_seconds(call.timeout) +
+                   " (JAXMG_TIMEOUT); does every process run this call" + elsewhere() + "?"},
           due);
       continue;
     }

@@ -27,6 +27,7 @@ enum class Kind : std::int32_t {
   happened,  ///< what `rank` has posted under `tag` may be read
   poison,    ///< `rank` has failed; text: why
   met,       ///< `rank` has come to a meeting
+  alive,     ///< `rank`'s host waits for its device
   note,      ///< `rank` tells, under `tag`, the text, and the descriptor that may come with it
   request,   ///< for the columns at `address`: `height` bytes, `columns` of them, `stride` apart
   chunk,  ///< bytes of a request from `offset` on, in `slot` of the ring, or, if that is -1, here

@@ -52,7 +52,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
     {
       std::unique_lock lock(mutex_);
       entries_.emplace(Key(rank, tag), Posted{{data, written}, message});
-      ++posted_;
+      ++signs_;
       changed_.notify_all();
     }
     if (others_.empty()) return written;
@@ -65,9 +65,9 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
     const Key key(source, tag);
     std::unique_lock lock(mutex_);
     while (true) {
-      const index_t before = posted_;
+      const index_t before = signs_;
       const bool woken = changed_.wait_for(lock, this->options.silence, [&] {
-        return !failures_.empty() || entries_.count(key) != 0 || posted_ != before;
+        return !failures_.empty() || entries_.count(key) != 0 || signs_ != before;
       });
       if (!failures_.empty()) std::rethrow_exception(failure());
       if (const auto entry = entries_.find(key); entry != entries_.end()) {
@@ -79,6 +79,15 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
                       std::to_string(this->options.silence.count()) + " ms inside a call");
       }
     }
+  }
+
+  void give_sign_of_life(int rank) override {
+    {
+      std::unique_lock lock(mutex_);
+      ++signs_;
+      changed_.notify_all();
+    }
+    tell_others({Kind::alive, rank});
   }
 
   void poison(int rank, std::exception_ptr failure) override {
@@ -114,7 +123,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
     {
       std::unique_lock lock(mutex_);
       notes_.emplace(Key(rank, tag), note);
-      ++posted_;
+      ++signs_;
       changed_.notify_all();
     }
     Message message{Kind::note, rank};
@@ -144,9 +153,12 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
         const auto* const address = reinterpret_cast<const void*>(message.address);
         entries_.emplace(Key(message.rank, message.tag),
                          Posted{{address, arrived(message, !failures_.empty())}, message});
-        ++posted_;
+        ++signs_;
         break;
       }
+      case Kind::alive:
+        ++signs_;
+        break;
       case Kind::happened:
         happened(message);
         break;
@@ -160,7 +172,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
       case Kind::note: {
         const auto passed = std::make_shared<const Descriptor>(std::move(incoming.passed));
         notes_.emplace(Key(message.rank, message.tag), Note{incoming.text, passed});
-        ++posted_;
+        ++signs_;
         break;
       }
       default:
@@ -251,7 +263,7 @@ class SpreadTeamCall : public TeamCall<B>, public Member {
   std::condition_variable changed_;
   std::map<Key, Posted> entries_;
   std::map<Key, Note> notes_;
-  index_t posted_ = 0;
+  index_t signs_ = 0;                         // how often anybody has been heard of
   std::map<int, std::string> failures_;       // by rank
   std::vector<index_t> met_;                  // how often each rank has come to a meeting
   std::vector<std::exception_ptr> outcomes_;  // of the meetings
