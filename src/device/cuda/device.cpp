@@ -70,6 +70,22 @@ std::unique_ptr<Lane> make_lane(Priority priority) {
 
 }  // namespace
 
+/// Of a lane that could not be finished: others stay (see Context).
+Lane::~Lane() {
+  cudaFree(solver_info);
+  cudaFree(solver_workspace);
+  if (params != nullptr) cusolverDnDestroyParams(params);
+  if (solver != nullptr) cusolverDnDestroy(solver);
+  if (blas != nullptr) cublasDestroy(blas);
+  if (stream != nullptr) cudaStreamDestroy(stream);
+  cudaGetLastError();
+}
+
+void Context::fill(Priority priority, std::size_t count) {
+  auto& of_priority = lanes[static_cast<int>(priority)];
+  while (of_priority.size() < count) of_priority.push_back(make_lane(priority));
+}
+
 void Lane::reserve(std::size_t device_bytes, std::size_t host_bytes) {
   if (host_bytes > solver_host.size()) {
     JAXMG_CUDA(cudaStreamSynchronize(stream));
@@ -142,27 +158,32 @@ Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
   if (context_ == nullptr) {
     context_ = std::make_unique<Context>();
     context_->ordinal = ordinal;
-    // What a rank takes: made here, before ranks meet, since creation may block on the device.
-    context_->lanes[static_cast<int>(Priority::normal)].push_back(make_lane(Priority::normal));
-    for (int i = 0; i < 3; ++i) {
-      context_->lanes[static_cast<int>(Priority::high)].push_back(make_lane(Priority::high));
-    }
   }
-  entry_ = Event::record(caller);
+  try {
+    // What a rank takes: made here, before ranks meet, since creation may block on the device.
+    context_->fill(Priority::normal, 1);
+    context_->fill(Priority::high, 3);
+    entry_ = Event::record(caller);
+  } catch (...) {
+    give_back();
+    throw;
+  }
 }
 
-Device::~Device() {
+Device::~Device() { give_back(); }
+
+void Device::give_back() {
   Kept& store = kept(context_->ordinal);
   std::unique_lock lock(store.mutex);
   store.contexts.push_back(std::move(context_));
 }
 
 Lane& Device::take_lane(Priority priority) {
-  auto& lanes = context_->lanes[static_cast<int>(priority)];
   const std::size_t index = taken_[static_cast<int>(priority)]++;
-  if (index == lanes.size()) lanes.push_back(make_lane(priority));
-  entry_.make_wait(lanes[index]->stream);
-  return *lanes[index];
+  context_->fill(priority, index + 1);
+  Lane& lane = *context_->lanes[static_cast<int>(priority)][index];
+  entry_.make_wait(lane.stream);
+  return lane;
 }
 
 void reach_peers(int ordinal) {

@@ -48,6 +48,11 @@ class Event {
 
 /// A stream with the handles that work on it, so that no workspace is shared between streams.
 struct Lane {
+  Lane() = default;
+  ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   cusolverDnHandle_t solver = nullptr;
@@ -67,6 +72,9 @@ struct Lane {
 struct Context {
   int ordinal = 0;
   std::vector<std::unique_ptr<Lane>> lanes[2];  // by Priority
+
+  /// Adds lanes until there are so many.
+  void fill(Priority priority, std::size_t count);
 };
 
 /// The GPU of one rank during one call. What the rank's queues do starts after what `caller`, the
@@ -83,6 +91,8 @@ class Device {
   void follow(const Event& event) { event.make_wait(caller_); }
 
  private:
+  void give_back();
+
   std::unique_ptr<Context> context_;
   cudaStream_t caller_;
   Event entry_;

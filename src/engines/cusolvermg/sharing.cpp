@@ -6,7 +6,7 @@
 
 #include "device/cuda/current_device.hpp"
 #include "device/cuda/device.hpp"
-#include "device/cuda/driver.hpp"
+#include "device/cuda/physical_memory.hpp"
 #include "jaxmg/error.hpp"
 
 namespace jaxmg::cusolvermg {
@@ -16,20 +16,6 @@ using cuda::driver;
 using processes::Descriptor;
 
 namespace {
-
-constexpr auto by_descriptor = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
-
-/// Keeps an allocation of cuMemCreate's, which lives as long as it is kept or mapped.
-class Kept {
- public:
-  explicit Kept(CUmemGenericAllocationHandle allocation) : allocation_(allocation) {}
-  ~Kept() { driver().cuMemRelease(allocation_); }
-  Kept(const Kept&) = delete;
-  Kept& operator=(const Kept&) = delete;
-
- private:
-  CUmemGenericAllocationHandle allocation_;
-};
 
 // ---- By a rank ----------------------------------------------------------------------------------
 
@@ -43,10 +29,7 @@ bool is_for_ipc(CUdeviceptr base) {
 Descriptor descriptor_of(void* base) {
   CUmemGenericAllocationHandle allocation = 0;
   JAXMG_CUDA(driver().cuMemRetainAllocationHandle(&allocation, base));
-  const Kept kept(allocation);
-  int descriptor = -1;
-  JAXMG_CUDA(driver().cuMemExportToShareableHandle(&descriptor, allocation, by_descriptor, 0));
-  return Descriptor(descriptor);
+  return Descriptor(cuda::PhysicalMemory(allocation).descriptor());
 }
 
 /// Says in `said` how another process gets at its memory; what goes with that.
@@ -98,28 +81,11 @@ std::shared_ptr<std::byte> open(int device, const cudaIpcMemHandle_t& handle) {
 
 /// The same, by a descriptor. Which GPUs may read and write there is said for each mapping.
 std::shared_ptr<std::byte> map(int device, std::size_t bytes, const Descriptor& descriptor) {
-  CUmemGenericAllocationHandle allocation = 0;
-  JAXMG_CUDA(driver().cuMemImportFromShareableHandle(
-      &allocation, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor.get())),
-      by_descriptor));
-  const Kept kept(allocation);
-  CUdeviceptr start = 0;
-  JAXMG_CUDA(driver().cuMemAddressReserve(&start, bytes, 0, 0, 0));
-  auto* const base = reinterpret_cast<std::byte*>(start);
-  const std::shared_ptr<std::byte> reserved(
-      base, [start, bytes](std::byte*) { driver().cuMemAddressFree(start, bytes); });
-  JAXMG_CUDA(driver().cuMemMap(start, bytes, 0, allocation, 0));
-  std::shared_ptr<std::byte> mapped(
-      base, [reserved, start, bytes](std::byte*) { driver().cuMemUnmap(start, bytes); });
+  std::shared_ptr<std::byte> mapped = cuda::map(cuda::import_physical(descriptor.get()), bytes);
   for (int peer = 0; peer < cuda::device_count(); ++peer) {
     int reachable = 1;
     if (peer != device) JAXMG_CUDA(cudaDeviceCanAccessPeer(&reachable, peer, device));
-    if (reachable == 0) continue;
-    CUmemAccessDesc access{};
-    access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
-    access.location.id = peer;
-    access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-    JAXMG_CUDA(driver().cuMemSetAccess(start, bytes, &access, 1));
+    if (reachable != 0) cuda::let_use(mapped.get(), bytes, peer);
   }
   return mapped;
 }

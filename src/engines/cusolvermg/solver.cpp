@@ -167,6 +167,14 @@ class Solver final : public TeamSolver {
     elements_ = std::max(elements_, elements);
   }
 
+  /// No rank's memory may be given back while the library is at work there.
+  void finish_all() const {
+    for (const int device : matrix_.devices) {
+      if (cudaSetDevice(device) == cudaSuccess) cudaDeviceSynchronize();
+    }
+    cudaGetLastError();
+  }
+
   /// call(), from the first device, and all that it leaves the devices to do. The info that it
   /// returns must be 0.
   template <class Call>
@@ -180,12 +188,11 @@ class Solver final : public TeamSolver {
         JAXMG_CUDA(cudaDeviceSynchronize());
       }
     } catch (const DeviceError& error) {
-      // No rank's memory may be given back while the library is at work there.
-      for (const int device : matrix_.devices) {
-        if (cudaSetDevice(device) == cudaSuccess) cudaDeviceSynchronize();
-      }
-      cudaGetLastError();
+      finish_all();
       throw DeviceError(error.what() + missing_peers(matrix_.devices));
+    } catch (...) {
+      finish_all();
+      throw;
     }
     if (info != 0) throw DeviceError(std::string(name) + ": info " + std::to_string(info));
   }

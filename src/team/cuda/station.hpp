@@ -4,13 +4,14 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
+#include <utility>
 
-#include "device/cuda/driver.hpp"
 #include "team/processes/descriptor.hpp"
 
 namespace jaxmg::cuda {
 
-/// An allocation of its own, which is exported once as a descriptor. Never destroyed.
+/// An allocation of its own, which is exported once as a descriptor.
 class Station {
  public:
   static constexpr std::size_t bytes = std::size_t{64} << 20;
@@ -21,16 +22,16 @@ class Station {
   Station& operator=(const Station&) = delete;
 
   int ordinal() const { return ordinal_; }
-  std::byte* data() const { return data_; }
+  std::byte* data() const { return data_.get(); }
   const processes::Descriptor& descriptor() const { return descriptor_; }
 
  private:
   int ordinal_;
-  std::byte* data_;
+  std::shared_ptr<std::byte> data_;
   processes::Descriptor descriptor_;
 };
 
-/// Another process's station, as this one's GPUs see it. Never unmapped.
+/// Another process's station, as this one's GPUs see it.
 class PeerStation {
  public:
   explicit PeerStation(processes::Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
@@ -40,7 +41,7 @@ class PeerStation {
 
  private:
   processes::Descriptor descriptor_;
-  std::byte* data_ = nullptr;
+  std::shared_ptr<std::byte> data_;
   std::map<int, bool> seen_by_;
 };
 
