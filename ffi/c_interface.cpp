@@ -112,6 +112,7 @@ std::int64_t jaxmg_cho_solve_workspace(std::int32_t platform, std::int32_t dtype
   return told([&] {
     const jaxmg::ChoSolveProblem problem{columns,          order, ranks, tile, rhs, spread != 0,
                                          has_inverses != 0};
+    problem.layout();  // checks the sizes
     const auto traits = jaxmg::traits_of(static_cast<jaxmg::Platform>(platform));
     return jaxmg::visit(static_cast<jaxmg::DType>(dtype), [&]<class T>() {
       return jaxmg::ChoSolveWorkspace<T>::bytes(problem, traits.reads_peers_directly);

@@ -92,6 +92,12 @@ void expect(bool good, const char* name, const xf::AnyBuffer& buffer) {
   if (!good) throw InvalidArgument(std::string(name) + ": unexpected " + describe(buffer));
 }
 
+void expect_like(const xf::AnyBuffer& other, const char* name, const xf::AnyBuffer& buffer) {
+  expect(buffer.element_type() == other.element_type() &&
+             buffer.element_count() == other.element_count(),
+         name, buffer);
+}
+
 void expect_shard(const char* name, const xf::AnyBuffer& buffer, int ranks) {
   const auto dimensions = buffer.dimensions();
   expect(dimensions.size() == 2 && dimensions[0] * ranks == dimensions[1], name, buffer);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,22 @@ template <class T>
 T* data_of(const xf::AnyBuffer& buffer) {
   return static_cast<T*>(buffer.untyped_data());
 }
+
+/// The one number, of type T, that a result holds. Throws InvalidArgument if it holds others.
+template <class T>
+T* number_of(const xf::AnyBuffer& buffer, const char* name) {
+  bool good = buffer.element_count() == 1;
+  if constexpr (std::same_as<std::remove_const_t<T>, std::int32_t>) {
+    good = good && buffer.element_type() == xf::DataType::S32;
+  } else {
+    good = good && dtype_of(buffer, name) == jaxmg::dtype_of<T>();
+  }
+  expect(good, name, buffer);
+  return data_of<T>(buffer);
+}
+
+/// Throws InvalidArgument unless `buffer` has as many elements as `other`, of the same type.
+void expect_like(const xf::AnyBuffer& other, const char* name, const xf::AnyBuffer& buffer);
 
 /// JAX's matrix (columns, rows), row-major, as the rows x columns that it is here; a vector is a
 /// row.

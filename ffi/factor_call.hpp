@@ -11,6 +11,7 @@ namespace jaxmg::ffi {
 template <Scalar T>
 TileInverses<T> tile_inverses_of(const xf::AnyBuffer& buffer, index_t tile, index_t n_loc) {
   if (buffer.element_count() == 0) return {};
+  expect(dtype_of(buffer, "inverses") == jaxmg::dtype_of<T>(), "inverses", buffer);
   const auto inverses = matrix_of<T>(buffer);
   expect(inverses.rows == tile && inverses.cols == n_loc, "inverses", buffer);
   return inverses;
@@ -46,15 +47,15 @@ class ChoFactorCall : public DecodedCall<ChoFactorBuffers, CholeskyProblem> {
   template <Backend B, Scalar T>
   RankProgram<B> program() const {
     const ChoFactorBuffers& io = buffers_;
-    expect(io.factor.element_count() == io.a.element_count(), "factor", io.factor);
+    expect_like(io.a, "factor", io.factor);
     const auto memory = workspace(CholeskyWorkspace<T>::bytes(problem_, traits_of(platform_)));
     const auto factor = matrix_of<T>(io.factor);
     const ChoFactorOperands<T> operands{
         problem_.in_place ? factor : matrix_of<T>(io.a),
         factor,
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
-        data_of<real_t<T>>(io.logdet),
-        data_of<std::int32_t>(io.info),
+        number_of<real_t<T>>(io.logdet, "logdet"),
+        number_of<std::int32_t>(io.info, "info"),
         memory.get()};
     return [problem = problem_, operands, memory](Rank<B>& rank) {
       cho_factor_program<B, T>(rank, problem, operands);
@@ -91,15 +92,13 @@ class ChoSolveCall : public DecodedCall<ChoSolveBuffers, ChoSolveProblem> {
     const ChoSolveBuffers& io = buffers_;
     expect(dtype_of(io.b, "b") == jaxmg::dtype_of<T>() && io.b.dimensions()[0] >= problem_.order,
            "b", io.b);
-    expect(
-        io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
-        "x", io.x);
+    expect_like(io.b, "x", io.x);
     const bool direct = traits_of(platform_).reads_peers_directly;
     const auto memory = workspace(ChoSolveWorkspace<T>::bytes(problem_, direct));
     const ChoSolveOperands<T> operands{
         matrix_of<const T>(io.factor),
         tile_inverses_of<T>(io.inverses, problem_.tile, problem_.columns / problem_.ranks),
-        data_of<const std::int32_t>(io.info),
+        number_of<const std::int32_t>(io.info, "info"),
         matrix_of<const T>(io.b),
         matrix_of<T>(io.x),
         memory.get()};
@@ -149,10 +148,10 @@ class ChoInverseCall : public DecodedCall<ChoInverseBuffers, CholeskyProblem> {
   template <Backend B, Scalar T>
   RankProgram<B> program() const {
     const ChoInverseBuffers& io = buffers_;
-    expect(io.x.element_count() == io.factor.element_count(), "x", io.x);
+    expect_like(io.factor, "x", io.x);
     const auto memory = workspace(FactorInverseWorkspace<T>::bytes(problem_, traits_of(platform_)));
     return [problem = problem_, L = matrix_of<const T>(io.factor), X = matrix_of<T>(io.x),
-            info = data_of<const std::int32_t>(io.info), memory](Rank<B>& rank) {
+            info = number_of<const std::int32_t>(io.info, "info"), memory](Rank<B>& rank) {
       factor_inverse_program<B, T>(rank, problem, L, X, info, memory.get());
     };
   }

@@ -41,12 +41,12 @@ class PotriCall : public DecodedCall<PotriBuffers, CholeskyProblem> {
   template <Backend B, Scalar T>
   RankProgram<B> program() const {
     const PotriBuffers& io = buffers_;
-    expect(io.x.element_count() == io.a.element_count(), "x", io.x);
+    expect_like(io.a, "x", io.x);
     const auto memory = workspace(potri_workspace_bytes<T>(problem_, traits_of(platform_)));
     const auto X = matrix_of<T>(io.x);
     const PotriOperands<T> operands{problem_.in_place ? X : matrix_of<T>(io.a), X,
-                                    data_of<real_t<T>>(io.logdet), data_of<std::int32_t>(io.info),
-                                    memory.get()};
+                                    number_of<real_t<T>>(io.logdet, "logdet"),
+                                    number_of<std::int32_t>(io.info, "info"), memory.get()};
     return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {
       run_potri<B, T>(rank, problem, operands, seat.get());
     };

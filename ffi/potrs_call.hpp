@@ -46,15 +46,18 @@ class PotrsCall : public DecodedCall<PotrsBuffers, CholeskyProblem> {
     const PotrsBuffers& io = buffers_;
     const index_t rows = io.b.dimensions()[0];
     expect(dtype_of(io.b, "b") == jaxmg::dtype_of<T>() && rows >= problem_.order, "b", io.b);
-    expect(
-        io.x.element_type() == io.b.element_type() && io.x.element_count() == io.b.element_count(),
-        "x", io.x);
+    expect(problem_.rhs > 0, "b", io.b);
+    expect_like(io.b, "x", io.x);
+    if (problem_.in_place) expect_like(io.a, "work", io.work);
     const auto memory = workspace(potrs_workspace_bytes<T>(problem_, traits_of(platform_)));
 
     const xf::AnyBuffer& matrix = problem_.in_place ? io.work : io.a;
-    const PotrsOperands<T> operands{
-        matrix_of<T>(matrix),          matrix_of<const T>(io.b),       matrix_of<T>(io.x),
-        data_of<real_t<T>>(io.logdet), data_of<std::int32_t>(io.info), memory.get()};
+    const PotrsOperands<T> operands{matrix_of<T>(matrix),
+                                    matrix_of<const T>(io.b),
+                                    matrix_of<T>(io.x),
+                                    number_of<real_t<T>>(io.logdet, "logdet"),
+                                    number_of<std::int32_t>(io.info, "info"),
+                                    memory.get()};
     return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {
       run_potrs<B, T>(rank, problem, operands, seat.get());
     };

@@ -59,15 +59,15 @@ class SyevdCall : public DecodedCall<SyevdBuffers, SyevdProblem> {
            "w", io.w);
     MatrixView<T> V;
     if (problem_.with_vectors()) {
-      expect(dtype_of(io.v, "v") == dtype() && io.v.element_count() == io.a.element_count(), "v",
-             io.v);
+      expect_like(io.a, "v", io.v);
       V = matrix_of<T>(io.v);
     }
+    if (problem_.in_place) expect_like(io.a, "work", io.work);
     const auto memory = workspace(syevd_workspace_bytes<T>(problem_, traits_of(platform_)));
     const SyevdOperands<T> operands{matrix_of<T>(problem_.in_place ? io.work : io.a),
                                     data_of<real_t<T>>(io.w),
                                     V,
-                                    data_of<std::int32_t>(io.info),
+                                    number_of<std::int32_t>(io.info, "info"),
                                     memory.get(),
                                     stage_listener()};
     return [problem = problem_, operands, memory, seat = seat_](Rank<B>& rank) {

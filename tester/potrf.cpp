@@ -35,7 +35,7 @@ Outcome run(const Case& c) {
   const auto n = static_cast<double>(c.n);
   Outcome outcome;
   outcome.flops = n * n * n / 3 * (jaxmg::is_complex_v<T> ? 4 : 1);
-  for (int i = 0; i < c.repeat; ++i) {
+  for (int i = 0; i < c.repeat && outcome.failure.empty(); ++i) {
     jaxmg::DistributedMatrix<T> A(c.team(), c.n);
     jaxmg_testing::distribute_lower(matrix.A, A);
     std::optional<jaxmg::CholeskyFactor<T>> factor;

@@ -35,7 +35,7 @@ Outcome run_potri(const Case& c) {
   Outcome outcome;
   outcome.tile = c.tile;
   outcome.flops = n * n * n * (jaxmg::is_complex_v<T> ? 4 : 1);
-  for (int i = 0; i < c.repeat; ++i) {
+  for (int i = 0; i < c.repeat && outcome.failure.empty(); ++i) {
     jaxmg::DistributedMatrix<T> A(c.team(), c.n);
     jaxmg_testing::distribute_lower(matrix.A, A);
     std::optional<jaxmg::PotriResult<T>> result;
@@ -64,7 +64,7 @@ Outcome run_inverse(const Case& c) {
   outcome.failure = judge_info(outcome.info, matrix.first_failure);
   if (!outcome.failure.empty()) return outcome;
   std::optional<jaxmg::DistributedMatrix<T>> result;
-  for (int i = 0; i < c.repeat; ++i) {
+  for (int i = 0; i < c.repeat && outcome.failure.empty(); ++i) {
     result.reset();  // no two results at once in the devices' memory
     outcome.seconds.push_back(seconds_of([&] { result = jaxmg::inverse(factor); }));
   }

@@ -29,7 +29,7 @@ class JAXMG_EXPORT DeviceError : public Error {
   using Error::Error;
 };
 
-/// Ranks did not meet in time.
+/// Ranks did not meet in time. C++ programs see it as the cause of a TeamError.
 class JAXMG_EXPORT TimeOut : public Error {
   using Error::Error;
 };

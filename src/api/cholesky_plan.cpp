@@ -12,7 +12,7 @@ namespace {
 /// GPU is all cuSOLVER's until our larger products make up for our steps. CPUs: ranks share the
 /// cores anyway.
 index_t largest_on_one_rank(const CholeskyProblem& problem, Platform platform, DType dtype) {
-  if (platform == Platform::cpu) return 1024;
+  if (platform != Platform::cuda) return 1024;
   if (problem.ranks > 1 || problem.rhs == 0) return 8192;
   return dtype == DType::f64 || dtype == DType::c128 ? 24576 : 65536;
 }

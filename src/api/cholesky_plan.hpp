@@ -26,7 +26,7 @@ struct CholeskyProblem {
   index_t tile;
   index_t rhs;               ///< right-hand sides; 0 for a factorisation alone
   bool in_place;             ///< A's own storage becomes the working matrix
-  bool on_one_rank = false;  ///< so small that rank 0 alone is fastest
+  bool on_one_rank = false;  ///< rank 0 alone is fastest: see planned()
   bool kept = false;         ///< the working matrix and the tiles' inverses are results
   Engine engine = Engine::jaxmg;
 

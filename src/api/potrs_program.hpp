@@ -95,7 +95,8 @@ void take_outcome_of_rank_0(Rank<B>& rank, const CholeskyScalars& scalars, std::
 }
 
 /// Rank 0 pulls the lower triangle, unless it is its own to write to, and solves alone; the others
-/// pull x. For sizes where a step of the distributed algorithm costs more than its work.
+/// pull x. For sizes where a step of the distributed algorithm costs more than its work, and for
+/// a lone GPU.
 template <Backend B, Scalar T>
 void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOperands<T>& op,
                        const CholeskyWorkspace<T>& work) {

@@ -62,7 +62,7 @@ SyevdProblem planned(const SyevdProblem& problem, Platform platform, DType dtype
 /// n n_loc elements for Z, or for V^H where V is the result, and this rank's chunks of bulge
 /// reflectors, some n n_loc / 2. The scratch of the stages shares one storage: that of the
 /// reduction is 2 K (n + n_loc) + 3 b (n + n_loc) elements, that of divide and conquer 512 n real
-/// numbers and 20 n of 8 bytes. On one rank alone it is n^2.
+/// numbers and 14 n of 8 bytes. On one rank alone it is n^2.
 template <Scalar T>
 struct SyevdWorkspace {
   using R = real_t<T>;

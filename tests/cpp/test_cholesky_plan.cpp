@@ -132,6 +132,13 @@ TEST(PlannedCholesky, KeepsSmallProblemsOnOneRank) {
   }
 }
 
+TEST(PlannedCholesky, SharesOutOnCpusWhatOneGpuDoesAlone) {
+  const CholeskyProblem problem{2048, 2048, 4, 0, 1, false};
+  EXPECT_FALSE(planned(problem, Platform::cpu, DType::f64).on_one_rank);
+  EXPECT_FALSE(planned(problem, Platform::cpu_processes, DType::f64).on_one_rank);
+  EXPECT_TRUE(planned(problem, Platform::cuda, DType::f64).on_one_rank);
+}
+
 TEST(PlannedCholesky, LeavesSolutionsOfALoneGpuToCusolver) {
   const auto is_whole = [](int ranks, index_t rhs) {
     const CholeskyProblem problem{16384, 16384, ranks, 0, rhs, true};

@@ -93,10 +93,10 @@ void CudaEngine::run(const RankProgram<Backend>& program) const {
         failures[static_cast<std::size_t>(p)] = run_rank_on(device_of(p), call, p, program);
       });
     }
-  } catch (const std::system_error&) {
+  } catch (const std::system_error& error) {
     all_here.set_value(false);
     join();
-    throw;
+    throw Error(std::string("could not start a thread for each rank: ") + error.what());
   }
   all_here.set_value(true);
   join();
