@@ -13,6 +13,9 @@ import numpy as np
 SUPPORTED = ("float32", "float64", "complex64", "complex128")
 _SUPPORTED = frozenset(map(np.dtype, SUPPORTED))
 
+#: No matrix has as many columns: a larger `T_A` is one tile as well.
+LARGEST_TILE = 2**31 - 1
+
 
 def describe(x: Any) -> str:
     """`x` in JAX's notation, ``float32[8192@x,8192]`` where the sharding is known."""
@@ -46,14 +49,19 @@ def check_square(routine: str, a: jax.Array) -> None:
             "batch of matrices is solved one by one (jax.lax.map)"
         )
     if a.shape[0] != a.shape[1]:
-        raise ValueError(f"{routine}: a: expected A to be square, got {describe(a)}")
+        order = min(a.shape)
+        raise ValueError(
+            f"{routine}: a: expected A to be square, got {describe(a)}; pass "
+            f"a[:{order}, :{order}], if that is A"
+        )
 
 
 def check_right_hand_side(routine: str, a: jax.Array, b: jax.Array, rows: set[int]) -> None:
     if b.ndim not in (1, 2):
+        shape = "b.shape[0], -1" if b.ndim else "1"
         raise ValueError(
             f"{routine}: b: expected a rank-1 or rank-2 RHS, got {describe(b)}; "
-            "pass b.reshape(b.shape[0], -1)"
+            f"pass b.reshape({shape})"
         )
     if b.dtype != a.dtype:
         raise TypeError(
@@ -63,7 +71,8 @@ def check_right_hand_side(routine: str, a: jax.Array, b: jax.Array, rows: set[in
     if b.shape[0] not in rows:
         raise ValueError(
             f"{routine}: b: expected matching leading dimensions, "
-            f"{' or '.join(map(str, sorted(rows)))} rows, got {describe(b)}"
+            f"{' or '.join(map(str, sorted(rows)))} rows, got {describe(b)}; pass b with a row for "
+            "each of A's"
         )
 
 
@@ -75,13 +84,13 @@ def check_tile(routine: str, tile: Any) -> int | None:
     except TypeError:
         raise TypeError(
             f"{routine}: T_A: expected an integer or None, got {describe(tile)}; leave T_A out to "
-            "have it chosen"
+            "have it chosen, and under jit make it static"
         ) from None
     if value < 1:
         raise ValueError(
             f"{routine}: T_A must be positive, got {value}; leave T_A out to have it chosen"
         )
-    return value
+    return min(value, LARGEST_TILE)
 
 
 def check_order(routine: str, storage: int, n: Any) -> int:

@@ -104,16 +104,17 @@ def process_count() -> int:
 
 
 def spans_processes() -> bool:
-    """Whether the devices of the ``shard_map`` being traced belong to several processes.
+    """Whether the devices of the ``shard_map`` being traced may belong to several processes.
 
-    Where the devices are not known yet they do if they are more than this process has.
+    Where the devices are not known yet they may; ranks of one process then find it out when the
+    call runs.
     """
     if process_count() == 1:
         return False
     known = _mesh_of_body.get()
     if isinstance(known, Mesh):
         return len({device.process_index for device in known.devices.flat}) > 1
-    return int(get_abstract_mesh().size) > jax.local_device_count()
+    return True
 
 
 def devices_number(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> int:

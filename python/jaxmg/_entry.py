@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
 from ._arguments import as_array, check_order, check_square, check_tile, describe
-from ._layout import AnyMesh, Layout, place, platforms_of, resolve
+from ._layout import AnyMesh, Layout, is_by_rows, place, platforms_of, resolve
 
 #: What status is when A is not positive definite, as in the published library.
 NOT_POSITIVE_DEFINITE = 7
@@ -69,6 +69,12 @@ class Matrix(NamedTuple):
         """Whether the ranks divide the rows of `a`; else it is padded before it is sharded."""
         return self.a.shape[0] % self.layout.ranks == 0
 
+    def is_given_away(self, donate: bool) -> bool:
+        """Whether an eager call deletes `a`: where its storage is that of the ranks already. XLA
+        could not work in any other, and would say so."""
+        by_rows = self.layout.ranks == 1 or is_by_rows(self.a, self.layout)
+        return donate and not _compat.is_traced(self.a) and self.is_divided and by_rows
+
 
 def global_matrix(
     routine: str, a: Any, T_A: Any, mesh: Any, in_specs: Any, matrix_specs: Any, n: Any
@@ -91,7 +97,7 @@ def find_engine(routine: str, engine: str | None, mesh: AnyMesh | None) -> str:
     variable = os.environ.get("JAXMG_ENGINE") or None
     name = engine if engine is not None else variable or "jaxmg"
     said = "engine" if engine is not None or variable is None else "JAXMG_ENGINE"
-    if name not in _library.ENGINES:
+    if not isinstance(name, str) or name not in _library.ENGINES:
         raise ValueError(
             f"{routine}: {said}: expected {' or '.join(map(repr, _library.ENGINES))}, got "
             f"{name!r}; leave it out for jaxmg's own"
@@ -155,11 +161,15 @@ class Positional(NamedTuple):
 
 
 def told_apart(third: Any, fourth: Any, default: bool, mesh: Any, matrix_specs: Any) -> Positional:
-    """0.0.x has a flag there, such as `return_eigenvectors`, and `pad`; 1.x `mesh` and
-    `matrix_specs`, and its flag, whose value is then `default`, is a keyword."""
-    if not isinstance(third, AnyMesh):
+    """0.0.x has a flag there, such as `return_eigenvectors`, and `pad`; 1.x `mesh`, which may be
+    None, and `matrix_specs`, and its flag, whose value is then `default`, is a keyword."""
+    if third is not None and not isinstance(third, AnyMesh):
         return Positional(bool(third), mesh, matrix_specs)
-    return Positional(default, third, matrix_specs if isinstance(fourth, bool) else fourth)
+    return Positional(
+        default,
+        mesh if third is None else third,
+        matrix_specs if fourth is None or isinstance(fourth, bool) else fourth,
+    )
 
 
 def refuse_axis_name(routine: str, axis_name: Any) -> None:
@@ -182,8 +192,8 @@ def _manual_axes_of(
         )
     if axis_name is None and len(manual) == 1:
         return manual
-    axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
-    if not axes or not set(axes) <= set(manual):
+    axes: tuple[Any, ...] = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    if not axes or not all(axis in manual for axis in axes):
         raise ValueError(
             f"{routine}: axis_name: expected the axis that A's rows are sharded over, one of "
             f"{manual}, got {axis_name!r}; pass axis_name={manual[0]!r}"

@@ -193,6 +193,8 @@ def resolve(
             'in_specs=P("x", None))'
         )
     _check_devices(routine, mesh)
+    if not _compat.is_traced(a):
+        _check_abstract(routine, a, mesh)
     if spec is None and known_mesh is not None and known_mesh.axis_names == mesh.axis_names:
         spec = known_spec if known_spec is not None and _axes_of(known_spec) else None
     axes = mesh.axis_names if spec is None else _axes_of(spec)
@@ -206,6 +208,19 @@ def _check_devices(routine: str, mesh: AnyMesh) -> None:
     if isinstance(mesh, Mesh):
         for platform in platforms_of(mesh):
             _library.check_platform(routine, platform)
+
+
+def _check_abstract(routine: str, a: jax.Array, mesh: AnyMesh) -> None:
+    """Raises ValueError if nothing tells which devices an abstract mesh means."""
+    if isinstance(mesh, Mesh):
+        return
+    known = a.sharding.mesh if isinstance(a.sharding, NamedSharding) else None
+    if known is None or known.size != mesh.size:
+        raise ValueError(
+            f"{routine}: mesh: expected the mesh of an array that is spread over its {mesh.size} "
+            f"devices, or one with devices, got {mesh} for an array on {len(a.sharding.device_set)}"
+            f"; pass mesh=jax.make_mesh({tuple(mesh.shape.values())}, {mesh.axis_names})"
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -226,6 +241,8 @@ def _check_spec(routine: str, spec: P, axes: tuple[str, ...], mesh: AnyMesh) -> 
         raise ValueError(
             f"{routine}: in_specs: expected a spec of rank 2 for A, got {spec}; {hint}"
         )
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{routine}: in_specs: expected each axis once, got {spec}; {hint}")
     unknown = [axis for axis in axes if axis not in mesh.axis_names]
     if unknown:
         raise ValueError(
@@ -269,11 +286,19 @@ def split_rows(x: jax.Array, layout: Layout) -> jax.Array:
     return by_rows
 
 
+def _devices_of(x: jax.Array) -> tuple[jax.Device, ...]:
+    """In the order that XLA numbers them in; in none in particular where nobody tells it."""
+    if isinstance(x.sharding, NamedSharding) and isinstance(x.sharding.mesh, Mesh):
+        return tuple(x.sharding.mesh.devices.flat)
+    return tuple(x.sharding.device_set)
+
+
 def place(x: jax.Array, mesh: AnyMesh, spec: P) -> jax.Array:
-    """Arrays that are committed to other devices than the mesh's are moved there."""
+    """Arrays that are committed to other devices than the mesh's, or in another order, are moved
+    there."""
     if _compat.is_traced(x) or not isinstance(mesh, Mesh):
         return x
-    if x.sharding.device_set == set(mesh.devices.flat):
+    if _devices_of(x) == tuple(mesh.devices.flat):
         return x
     sharding = NamedSharding(mesh, spec)
     if x.is_fully_addressable and not sharding.is_fully_addressable:

@@ -156,7 +156,7 @@ def potri(
       mesh, in_specs, matrix_specs: as in `potrs`.
       return_status: also return the status.
       pad: taken for compatibility; nothing is padded.
-      donate: invert in the storage of `a`, which is deleted.
+      donate: invert in the storage of `a`, which is then deleted, if it is sharded by rows.
       n: true order of A in padded storage; the inverse is zero beyond it.
       return_logdet: also return log det A, a scalar of A's real dtype.
       return_info: also return info.
@@ -192,7 +192,7 @@ def potri(
     options = Options(
         matrix.order, matrix.tile, in_place, find_engine("potri", engine, layout.mesh)
     )
-    donate = donate and not _compat.is_traced(a)
+    donate = matrix.is_given_away(donate)
     with _compat.foreign_context_left(layout.mesh, _compat.is_traced(a)):
         inverse, scalars = compiled(_potri, donate, layout=layout, options=options)(a)
     return scalars.after(inverse, logdet=return_logdet, status=return_status, info=return_info)

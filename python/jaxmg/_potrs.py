@@ -238,7 +238,7 @@ def potrs(
       matrix_specs: another name of `in_specs`.
       donate: factor in the storage of `a`, which is then deleted, instead of in a copy. Under a
         transformation the outermost ``jit`` is what donates. An `a` that the devices do not divide
-        is padded, and stays.
+        is padded, and stays; so does one that is not sharded by rows.
       n: the true order, if `a` is padded storage. Rows and columns from `n` on are never read.
       return_info: also return the info.
       engine: ``"jaxmg"``, or ``"cusolvermg"`` for NVIDIA's library, the published system's: all
@@ -314,8 +314,8 @@ def _call(
     b = as_array(routine, "b", b)
     check_right_hand_side(routine, a, b, {matrix.order, a.shape[0]})
     traced = _compat.is_traced(a) or _compat.is_traced(b)
-    # XLA aliases a donated A only with a result of A's shape; padded storage has another one.
-    donate = in_place and not with_work and not traced and matrix.is_divided
+    # XLA aliases a donated A only with a result of A's shape.
+    donate = matrix.is_given_away(in_place and not with_work and not traced)
     options = Options(
         matrix.order,
         matrix.tile,

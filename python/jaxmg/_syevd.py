@@ -201,7 +201,7 @@ def _call(
     a, layout = matrix.a, matrix.layout
     traced = _compat.is_traced(a)
     # XLA aliases a donated A only with a result of A's shape.
-    donate = in_place and not with_work and not traced
+    donate = matrix.is_given_away(in_place and not with_work)
     # Padded storage is ours: it need not be copied once more.
     options = Options(
         matrix.order,
@@ -261,7 +261,7 @@ def syevd(
       return_eigenvectors: also return V. Without it no device has storage for V.
       return_status: also return the status.
       pad: taken for compatibility; nothing is padded.
-      donate: work in the storage of `a`, which is deleted.
+      donate: work in the storage of `a`, which is then deleted, if it is sharded by rows.
       n: true order of A in padded storage; then there are n eigenvalues, and V is zero in rows and
         columns from n on.
       return_info: also return info.

@@ -188,6 +188,37 @@ def local_mesh(mesh):
         a = spd(n, np.float64, seed=turn + 10 * jax.process_index())
         b = random_matrix(n, 2, np.float64)
         assert residual(a, host(jaxmg.potrs(rows(a, own), b, TILE)), b) < 10
+    check_all_forms(a, own)
+
+
+def sub_mesh(mesh):
+    """A device of each process: no more than a process has, and yet not one process's."""
+    first = {device.process_index: device for device in reversed(jax.devices())}
+    some = jax.sharding.Mesh(np.array([first[process] for process in sorted(first)]), ("x",))
+    check_all_forms(spd(12 * len(first), np.float64), some)
+
+
+def check_all_forms(a, mesh):
+    """Where the mesh is known when the call is traced, and where it is not."""
+    b = random_matrix(len(a), 2, np.float64)
+    spread, b_there = rows(a, mesh), rows(b, mesh, P())
+    local = jax.shard_map(
+        lambda a, b: jaxmg.potrs_shardmap_ctx(a, b, TILE)[0],
+        mesh=mesh,
+        in_specs=(ROWS, P()),
+        out_specs=P(),
+        check_vma=False,
+    )
+    shape = mesh.abstract_mesh
+    for solve in (
+        lambda a, b: jaxmg.potrs(a, b, TILE),
+        jax.jit(lambda a, b: jaxmg.potrs(a, b, TILE, mesh, ROWS)),
+        jax.jit(lambda a, b: jaxmg.potrs(a, b, TILE, shape, ROWS)),
+        jax.jit(local),
+    ):
+        assert residual(a, host(solve(spread, b_there)), b) < 10
+    gradient = jax.grad(lambda b: jnp.sum(jaxmg.potrs(spread, b, TILE)))(b_there)
+    assert residual(a, host(gradient), np.ones_like(b)) < 10
 
 
 def transformed(mesh):

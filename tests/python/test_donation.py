@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from devices import DEVICES, PLATFORM, device_mesh
-from jax.sharding import NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
@@ -52,6 +52,19 @@ def test_what_is_padded_stays(axis_type):
         given = everywhere(a, mesh)
         assert residual(a, call(given, b, T, mesh, donate=True), b) < 10
         assert not given.is_deleted()
+
+
+@pytest.mark.filterwarnings("error:Some donated buffers")
+def test_what_is_not_sharded_by_rows_stays():
+    """Its storage is not what the ranks work in."""
+    if DEVICES == 1:
+        pytest.skip("it is")
+    mesh = device_mesh(axis_type=AxisType.Auto)
+    columns = jax.device_put(A, NamedSharding(mesh, P(None, "x")))
+    for given in (everywhere(A, mesh), columns):
+        for call in (jaxmg.potri, jaxmg.eigh, lambda a, **how: jaxmg.potrs(a, B, **how)):
+            call(given, T_A=T, donate=True)
+            assert not given.is_deleted()
 
 
 def test_no_gather_of_the_matrix(mesh, axis_type):

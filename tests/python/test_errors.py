@@ -83,6 +83,26 @@ WRONG = {
     "T_A is zero": (ValueError, dict(T_A=0), r"T_A must be positive, got 0; leave T_A out"),
     "T_A is negative": (ValueError, dict(T_A=-4), r"T_A must be positive, got -4"),
     "T_A is a float": (TypeError, dict(T_A=8.0), r"T_A: expected an integer or None, got float"),
+    "T_A is traced": (
+        TypeError,
+        dict(T_A=jnp.float32(8)),
+        r"T_A: expected an integer or None, got float32\[\].*under jit make it static",
+    ),
+    "b is a scalar": (
+        ValueError,
+        dict(b=B[0, 0]),
+        r"b: expected a rank-1 or rank-2 RHS, got .*pass b\.reshape\(1\)",
+    ),
+    "engine is a list": (
+        ValueError,
+        dict(engine=["jaxmg"]),
+        r"engine: expected 'jaxmg' or 'cusolvermg', got \['jaxmg'\]",
+    ),
+    "an axis twice": (
+        ValueError,
+        dict(in_specs=P("x", "x")),
+        r"in_specs: expected each axis once, got .*; pass in_specs=P\(\"x\", None\)",
+    ),
     "n is too large": (ValueError, dict(n=65), r"n: expected the true order .* 64 rows.*got 65"),
     "n is negative": (ValueError, dict(n=-1), r"n: expected the true order .*got -1"),
     "n is a float": (TypeError, dict(n=60.0), r"n: expected an integer, .*got float; under jit"),

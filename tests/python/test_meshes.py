@@ -63,6 +63,28 @@ def test_sub_meshes_in_turn():
         assert residual(A, jaxmg.potrs(by_rows(A, mesh), B, T), B) < 10
 
 
+def test_operands_on_the_same_devices_in_another_order(axis_type):
+    mesh = device_mesh(axis_type=axis_type)
+    backwards = device_mesh(devices=tuple(range(DEVICES))[::-1], axis_type=axis_type)
+    for a, b in [
+        (by_rows(A, backwards), B),
+        (by_rows(A, mesh), everywhere(B, backwards)),
+        (by_rows(A, backwards), everywhere(B, backwards)),
+    ]:
+        x = jaxmg.potrs(a, b, T, mesh, P("x", None))
+        assert residual(A, x, B) < 10
+
+
+def test_an_abstract_mesh_without_devices(mesh):
+    shape = AbstractMesh((DEVICES,), ("x",), axis_types=(AxisType.Auto,))
+    assert residual(A, jaxmg.potrs(by_rows(A, mesh), B, T, shape, P("x", None)), B) < 10
+    if DEVICES == 1:
+        return
+    expected = r"mesh: expected the mesh of an array that is spread over its .*pass mesh=jax\.make"
+    with pytest.raises(ValueError, match=expected):
+        jaxmg.potrs(A, B, T, shape, P("x", None))
+
+
 @pytest.mark.parametrize("same_devices", [False, True])
 def test_two_threads(same_devices):
     """Two meshes, from two Python threads at once: disjoint devices, or the same ones reordered."""

@@ -74,7 +74,7 @@ def test_all_routines_on_several_hosts(hosts, processes, devices):
     ("processes", "devices"), [(2, 2), (4, 1)] if PLATFORM == "cpu" else [(2, 1), (2, 2)]
 )
 def test_arguments_and_transformations(processes, devices, hosts):
-    run_job("small_and_padded,local_mesh,transformed", processes, devices, hosts=hosts)
+    run_job("small_and_padded,local_mesh,sub_mesh,transformed", processes, devices, hosts=hosts)
 
 
 @on_hosts

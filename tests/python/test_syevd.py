@@ -238,6 +238,7 @@ def test_ctx_forms_on_global_arrays(jit, axis_type):
         work, w, status = form(by_rows(a, mesh), 3, return_eigenvectors=False)
         check(a, w)
     check(a, *jaxmg.syevd_shardmap_ctx(by_rows(a, mesh), 3, mesh, P("x", None))[1:3])
+    check(a, *jaxmg.syevd_shardmap_ctx(by_rows(a, mesh), 3, None, P("x", None))[1:3])
 
 
 def test_in_a_loop(mesh):
