@@ -32,8 +32,7 @@ void cho_factor_program(Rank<B>& rank, const CholeskyProblem& problem,
   Arena arena(op.workspace);
   auto work = CholeskyWorkspace<T>::carve(arena, problem, traits_of(rank));
   work.solve.inverses = op.inverses;
-  if (!problem.in_place) work.matrix = op.L;
-  const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, work);
+  const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, {op.L, work.staging});
   factor_matrix<B, T>(rank, problem, M, work);
   agree_on_outcome<B, T>(rank, work.scalars, op.info, op.logdet);
 }

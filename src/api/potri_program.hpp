@@ -107,15 +107,8 @@ void invert_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Pot
   const index_t a_tag = rank.reserve(2), x_tag = a_tag + 1;
   rank.post(a_tag, op.A.data, panel);
   if (rank.index() == 0) {
-    for (int p = 0; p < rank.size(); ++p) {
-      MatrixView<const T> block = counting_block<const T>(problem, p, op.A);
-      block.data = rank.template take<T>(p, a_tag, panel);
-      const index_t first = p * n_loc;
-      if (block.empty()) continue;
-      rank.template read<T>(p, panel, block.row_range(first, n),
-                            work.matrix.block(first, first, n - first, block.cols));
-    }
     const MatrixView<T> M = work.matrix.block(0, 0, n, n);
+    pull_lower<B, T>(rank, a_tag, op.A, n, M);
     B::template potrf<T>(panel, M, 0, work.scalars.info);
     B::template add_logdet<T>(panel, M, work.scalars.share);
     rank.bulk().wait(panel.record());
@@ -162,10 +155,7 @@ void potri_program(Rank<B>& rank, const CholeskyProblem& problem, const PotriOpe
   if (problem.on_one_rank) {
     invert_on_one_rank<B, T>(rank, problem, op, work);
   } else {
-    CholeskyWorkspace<T> target;
-    target.matrix = op.X;
-    target.staging = work.staging;
-    distribute<B, T>(rank, problem, op.A, target);
+    distribute<B, T>(rank, problem, op.A, {op.X, work.staging});
     rank.ahead().wait(panel.record());
     inverse_sweep<B, T>(rank, layout, op.X, work.sweep, work.scalars.info, work.scalars.share);
     mirror<B, T>(rank, layout, op.X, work.sweep.panels);

@@ -2,9 +2,7 @@
 #pragma once
 
 #include "algorithms/cholesky/solve.hpp"
-#include "algorithms/redistribute/in_place.hpp"
-#include "algorithms/redistribute/out_of_place.hpp"
-#include "api/cholesky_plan.hpp"
+#include "api/working_matrix.hpp"
 
 namespace jaxmg {
 
@@ -24,23 +22,6 @@ struct PotrsOperands {
   std::int32_t* info;     ///< 0, or the order of the first minor that is not positive definite
   void* workspace;
 };
-
-/// The working matrix in the cyclic layout: A itself, permuted, or the workspace's copy, pulled.
-/// Afterwards all queues wait for it.
-template <Backend B, Scalar T>
-MatrixView<T> distribute(Rank<B>& rank, const CholeskyProblem& problem, MatrixView<T> A,
-                         const CholeskyWorkspace<T>& work) {
-  const BlockCyclic layout = problem.layout();
-  if (problem.in_place) {
-    permute_in_place<B, T>(rank, layout, block_to_cyclic_cycles(layout), A, work.staging,
-                           Rows::from_diagonal);
-  } else {
-    block_to_cyclic<B, T>(rank, layout, A, work.matrix, Rows::from_diagonal);
-  }
-  const auto distributed = rank.copies().record();
-  for (auto* queue : {&rank.panel(), &rank.ahead(), &rank.bulk()}) queue->wait(distributed);
-  return problem.in_place ? A : work.matrix;
-}
 
 /// No failure and no share of log det A yet, for what rank.panel() does next.
 template <Backend B>
@@ -101,7 +82,7 @@ template <Backend B, Scalar T>
 void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOperands<T>& op,
                        const CholeskyWorkspace<T>& work) {
   auto& panel = rank.panel();
-  const index_t n = problem.order, n_loc = problem.columns / problem.ranks;
+  const index_t n = problem.order;
   const index_t a_tag = rank.reserve(2), x_tag = a_tag + 1;
   const MatrixView<T> X = op.X.column_range(0, n);
   rank.post(a_tag, op.A.data, panel);
@@ -109,13 +90,7 @@ void solve_on_one_rank(Rank<B>& rank, const CholeskyProblem& problem, const Potr
   if (rank.index() == 0) {
     const bool in_place = problem.in_place_on_one_rank();
     const MatrixView<T> M = (in_place ? op.A : work.matrix).block(0, 0, n, n);
-    for (int p = 0; p < rank.size() && !in_place; ++p) {
-      const index_t first = std::min(p * n_loc, n), last = std::min(first + n_loc, n);
-      const MatrixView<const T> block(rank.template take<T>(p, a_tag, panel), n, last - first,
-                                      op.A.ld);
-      rank.template read<T>(p, panel, block.row_range(first, n),
-                            M.block(first, first, n - first, last - first));
-    }
+    if (!in_place) pull_lower<B, T>(rank, a_tag, op.A, n, M);
     B::template potrf<T>(panel, M, 0, work.scalars.info);
     B::template add_logdet<T>(panel, M, work.scalars.share);
     B::template copy<T>(panel, op.B.column_range(0, n), X);
@@ -141,7 +116,7 @@ void potrs_program(Rank<B>& rank, const CholeskyProblem& problem, const PotrsOpe
   if (problem.on_one_rank) {
     solve_on_one_rank<B, T>(rank, problem, op, work);
   } else {
-    const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, work);
+    const MatrixView<T> M = distribute<B, T>(rank, problem, op.A, {work.matrix, work.staging});
     factor_matrix<B, T>(rank, problem, M, work);
     panel.wait(rank.copies().record());  // the inverses of the tiles
     forward_substitution<B, T>(rank, layout, M, work.solve, op.B, work.U, op.X);

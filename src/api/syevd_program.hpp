@@ -56,10 +56,7 @@ void mirror_and_scale(Rank<B>& rank, const BlockCyclic& layout, MatrixView<T> M,
 template <class B, Scalar T>
 MatrixView<T> scaled_matrix(Rank<B>& rank, const SyevdProblem& problem, MatrixView<T> A,
                             const SyevdWorkspace<T>& work) {
-  CholeskyWorkspace<T> target{};
-  target.matrix = work.matrix;
-  target.staging = work.staging;
-  const MatrixView<T> M = distribute<B, T>(rank, problem.matrix(), A, target);
+  const MatrixView<T> M = distribute<B, T>(rank, problem.matrix(), A, {work.matrix, work.staging});
   mirror_and_scale<B, T>(rank, problem.layout(), M, work.panels, work.largest, work.all_largest);
   return M;
 }
@@ -144,13 +141,7 @@ void solve_by_rank_0(Rank<B>& rank, const SyevdProblem& problem, const SyevdOper
   };
   rank.post(tags, op.A.data, panel);
   if (rank.index() == 0) {
-    for (int p = 0; p < rank.size(); ++p) {
-      const MatrixView<T> mine = column_range(p);
-      const MatrixView<const T> theirs(rank.template take<T>(p, tags, panel), n, mine.cols,
-                                       op.A.ld);
-      const index_t first = std::min(p * n_loc, n);
-      rank.template read<T>(p, panel, theirs.row_range(first, n), mine.row_range(first, n));
-    }
+    pull_lower<B, T>(rank, tags, op.A, n, M);
     B::template make_hermitian<T>(panel, M);
     B::template largest_part<T>(panel, M, work.largest);
     B::template scale_to_one<T>(panel, work.largest, 1, M);

@@ -193,8 +193,8 @@ void expect_factors_by_substitution(const HostMatrix<T>& A, const Setting& setti
     workspaces[index].resize(jaxmg::CholeskyWorkspace<T>::bytes(problem, traits));
     jaxmg::Arena arena(workspaces[index].data());
     const auto work = jaxmg::CholeskyWorkspace<T>::carve(arena, problem, traits);
-    const MatrixView<T> M =
-        jaxmg::distribute<B, T>(rank, problem, matrix.shard(rank.index()), work);
+    const MatrixView<T> M = jaxmg::distribute<B, T>(rank, problem, matrix.shard(rank.index()),
+                                                    {work.matrix, work.staging});
     jaxmg::factor_matrix<B, T>(rank, problem, M, work);
     jaxmg::agree_on_outcome<B, T>(rank, work.scalars, &info[index], nullptr);
   });

@@ -41,7 +41,8 @@ CholeskyFactor<T> potrf(DistributedMatrix<T> a, const PotrfOptions& options) {
     };
     run_with_workspace(engine, carve, [&](Rank<B>& rank, FactorWorkspace<T> own) {
       own.work.solve.inverses = factor.tile_inverses(rank.index());
-      const MatrixView<T> M = distribute<B, T>(rank, problem, matrix.shard(rank.index()), own.work);
+      const MatrixView<T> M = distribute<B, T>(rank, problem, matrix.shard(rank.index()),
+                                               {own.work.matrix, own.work.staging});
       factor_matrix<B, T>(rank, problem, M, own.work);
       agree_on_outcome<B, T>(rank, own.work.scalars, own.info, own.logdet);
       if (rank.index() != 0) return;
