@@ -478,13 +478,34 @@ def test_resume(monkeypatch, short_turns):
     assert result["started"] == earlier["started"]
     assert len(lines) == 1 + 6
 
-    # A longer suite takes what it can use.
+    # Another suite takes what it can use, and what it does not ask for stays.
     measured.clear()
-    longer = suite_with({"n": [8, 16, 32], "tile": [2, 3], "baselines": ["lapack"], "repeats": 1})
-    again, _ = run(longer, earlier=result)
+    other = suite_with({"n": [8, 16, 32], "tile": [2, 3], "baselines": ["lapack"], "repeats": 1})
+    again, _ = run(other, earlier=result)
     assert measured == [8]
-    assert [row["n"] for row in again["rows"]] == [8] * 3 + [16] * 3 + [32] * 3
-    assert [row["case"] for row in again["rows"]] == [0] * 3 + [1] * 3 + [2] * 3
+    assert [row["n"] for row in again["rows"]] == [8] * 3 + [16] * 3 + [32] * 3 + [24] * 3
+    assert [row["case"] for row in again["rows"]] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert [case["n"] for case in again["cases"]] == [8, 16, 32, 24]
+    assert again["rows"][9:] == [{**row, "case": 3} for row in result["rows"][3:6]]
+
+
+def test_resume_that_is_cut_off_too(short_turns):
+    """What the earlier run measured, failures included, is there until there is something newer."""
+    suite = suite_with({"n": [8, 16, 24], "repeats": 1})
+    earlier, _ = run(suite)
+    for number in (0, 2):
+        earlier["rows"][number] |= {"status": "failed", "message": "interrupted"}
+
+    def save(result):
+        saved.append(result["rows"])
+        raise CutOff
+
+    saved = []
+    with pytest.raises(CutOff):
+        run(suite, earlier=earlier, save=save)
+    ((first, *others),) = saved
+    assert first["status"] == "ok"
+    assert others == earlier["rows"][1:]
 
 
 def test_resume_elsewhere():

@@ -126,8 +126,8 @@ def _add_run(commands: Any) -> None:
     where.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the record in FILE.json: what it has is not measured again, but for "
-        "failures",
+        help="go on with the record in FILE.json: what it has stays there, and is not measured "
+        "again, but for failures",
     )
     where.add_argument("--device-note", metavar="TEXT", help="about the devices, for the record")
     run.set_defaults(run=_guarded(_run))

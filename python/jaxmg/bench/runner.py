@@ -180,8 +180,9 @@ def run_suite(
       suite: what to measure. JAX must not have started, or have the suite's devices.
       report_line: takes lines for the console as they come: a row for each series.
       device_note: what the record is to say about the devices.
-      earlier: a record of the same suite, of a run that was cut off: its cases are not measured
-        again, but for those with a failed row.
+      earlier: a record to go on with, such as that of a run that was cut off: its cases are not
+        measured again, but for those with a failed row, and all of them stay in the record, also
+        those that the suite does not have.
       save: takes the record after each case.
 
     Returns:
@@ -195,9 +196,15 @@ def run_suite(
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    kept = _kept_rows(earlier)
+    known = _rows_by_case(earlier)
     groups = suite.together()
-    to_measure = [cases for cases in groups if _key(record.settings(cases)) not in kept]
+    settings = [record.settings(cases) for cases in groups]
+    missing = [number for number, case in enumerate(settings) if not _is_done(case, known)]
+    settings += _other_cases(earlier, settings)
+    rows = {
+        number: known[_key(case)] for number, case in enumerate(settings) if _key(case) in known
+    }
+    to_measure = [groups[number] for number in missing]
     rest = _only(suite, to_measure)
     outcomes = Outcomes()
     programs.measure(rest, outcomes, say)
@@ -208,25 +215,23 @@ def run_suite(
         "suite": suite.name,
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "environment": environment.describe_environment(device_note),
-        "cases": [record.settings(cases) for cases in groups],
-        "rows": [],
+        "cases": settings,
+        "rows": _in_order(rows),
     }
     if earlier is not None:
         _check_environment(earlier["environment"], result["environment"])
-        result |= {"started": earlier["started"], "environment": earlier["environment"]}
+        result |= {key: earlier[key] for key in ("suite", "started", "environment")}
     _measure_gemm(rest, outcomes, say)
     measurement = Measurement(suite, outcomes)
     report_line(report.heading())
     progress = Progress([_work(cases) for cases in to_measure])
     with contextlib.closing(progress):
-        for number, cases in enumerate(groups):
-            of_case = kept.get(_key(record.settings(cases)))
-            if of_case is None:
-                with progress.case(str(cases[0])):
-                    of_case = measurement.measure(cases, number)
-                for row in of_case:
-                    progress.write(report.line(row), report_line)
-            result["rows"] += [{**row, "case": number} for row in of_case]
+        for number, cases in zip(missing, to_measure, strict=True):
+            with progress.case(str(cases[0])):
+                rows[number] = measurement.measure(cases, number)
+            for row in rows[number]:
+                progress.write(report.line(row), report_line)
+            result["rows"] = _in_order(rows)
             if save is not None:
                 save(result)
     return result
@@ -245,18 +250,35 @@ def _key(settings: dict[str, Any]) -> str:
     return repr(sorted(settings.items()))
 
 
-def _kept_rows(earlier: dict[str, Any] | None) -> dict[str, list[Row]]:
-    """The rows of the cases of an earlier run that need not be measured again."""
+def _rows_by_case(earlier: dict[str, Any] | None) -> dict[str, list[Row]]:
+    """The rows of each case of an earlier record that has some, by the case's settings."""
+    of_case: dict[str, list[Row]] = {}
+    if earlier is not None:
+        for row in earlier["rows"]:
+            of_case.setdefault(_key(earlier["cases"][row["case"]]), []).append(row)
+    return of_case
+
+
+def _is_done(settings: dict[str, Any], known: dict[str, list[Row]]) -> bool:
+    """Whether an earlier run need not be repeated for a case."""
+    rows = known.get(_key(settings), [])
+    return bool(rows) and all(row["status"] != "failed" for row in rows)
+
+
+def _other_cases(
+    earlier: dict[str, Any] | None, asked: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The cases of an earlier record that are measured, and nobody asks for now."""
     if earlier is None:
-        return {}
-    of_case: dict[int, list[Row]] = {}
-    for row in earlier["rows"]:
-        of_case.setdefault(row["case"], []).append(row)
-    return {
-        _key(earlier["cases"][number]): rows
-        for number, rows in of_case.items()
-        if all(row["status"] != "failed" for row in rows)
-    }
+        return []
+    measured = sorted({row["case"] for row in earlier["rows"]})
+    cases = [earlier["cases"][number] for number in measured]
+    keys = {_key(case) for case in asked}
+    return [case for case in cases if _key(case) not in keys]
+
+
+def _in_order(rows: dict[int, list[Row]]) -> list[Row]:
+    return [{**row, "case": number} for number in sorted(rows) for row in rows[number]]
 
 
 def _check_environment(before: dict[str, Any], now: dict[str, Any]) -> None:
