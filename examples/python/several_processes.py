@@ -16,6 +16,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -82,12 +83,22 @@ def start(processes: int, output: Path) -> int:
         coordinator = f"localhost:{probe.getsockname()[1]}"
     command = [sys.executable, __file__, "--coordinator", coordinator, "--output", str(output)]
     command += ["--processes", str(processes), "--index"]
-    started = [subprocess.Popen([*command, str(index)]) for index in range(processes)]
+    return wait_for([subprocess.Popen([*command, str(index)]) for index in range(processes)])
+
+
+def wait_for(processes: list[subprocess.Popen[bytes]]) -> int:
+    """0 when all have ended well; 1 as soon as one has not, and then none is left running."""
     try:
-        return max(process.wait() for process in started)
+        codes = [process.poll() for process in processes]
+        while None in codes and not any(codes):
+            time.sleep(0.1)
+            codes = [process.poll() for process in processes]
+        # That of a process which a signal has ended is negative.
+        return 1 if any(codes) else 0
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
+            process.wait()
 
 
 def main() -> int:
