@@ -41,6 +41,10 @@ class Cholesky(lx.AbstractLinearSolver[State]):
     substitution. Derivatives and ``vmap`` are lineax's. Under ``jit`` the matrix should be an
     argument of the jitted function: JAX does not look for devices inside lineax's solve.
 
+    On several devices pass ``throw=False`` to ``linear_solve`` and look at ``solution.result``:
+    with lineax's default, ``throw=True``, a matrix that is not positive definite does not raise.
+    Equinox's check stops some devices, the others wait for them, and XLA aborts the process.
+
     Attributes:
       T_A, mesh, in_specs: as in `cho_factor`.
 
@@ -54,7 +58,10 @@ class Cholesky(lx.AbstractLinearSolver[State]):
       >>> mesh = jax.make_mesh((jax.device_count(),), ("x",))
       >>> a = jax.device_put(4 * jnp.eye(16), NamedSharding(mesh, P("x", None)))
       >>> operator = lx.MatrixLinearOperator(a, lx.positive_semidefinite_tag)
-      >>> print(lx.linear_solve(operator, jnp.ones(16), Cholesky(mesh=mesh)).value[:2])
+      >>> solution = lx.linear_solve(operator, jnp.ones(16), Cholesky(mesh=mesh), throw=False)
+      >>> bool(solution.result == lx.RESULTS.successful)
+      True
+      >>> print(solution.value[:2])
       [0.25 0.25]
     """
 
