@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax
@@ -22,6 +23,28 @@ def _required_tile(routine: str, tile: Any) -> int:
     if checked is None:
         raise TypeError(f"{routine}: T_A: expected the tile size, an integer, got None")
     return checked
+
+
+def whole(routine: str, name: str, value: Any) -> int:
+    """`value`, which must be an integer; TypeError names it if it is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{routine}: {name}: expected an integer, got {describe(value)}; pass int({name})"
+        ) from None
+
+
+def _check_block(routine: str, block: Any) -> None:
+    if not isinstance(block, (jax.Array, np.ndarray)):
+        raise TypeError(
+            f"{routine}: block: expected a JAX or NumPy array, got {describe(block)}; pass "
+            "jnp.asarray(block)"
+        )
+    if block.ndim == 0:
+        raise ValueError(
+            f"{routine}: block: expected rows, got {describe(block)}; pass block[None]"
+        )
 
 
 def cyclic_order(n: int, ranks: int, tile: int) -> np.ndarray:
@@ -138,7 +161,8 @@ def verify_cyclic(A: jax.Array, A_cyclic: jax.Array, T_A: int) -> None:
 
     Raises:
       AssertionError: it is not; the message names the first wrong row.
-      TypeError: `A_cyclic` is not a JAX array, so that the devices are not known.
+      TypeError: `A` is no array, or `A_cyclic` no JAX array, so that the devices are not known.
+      ValueError: `A_cyclic` is not sharded by rows.
 
     Example:
       >>> import jax, jax.numpy as jnp, jaxmg
@@ -148,6 +172,11 @@ def verify_cyclic(A: jax.Array, A_cyclic: jax.Array, T_A: int) -> None:
       >>> jaxmg.verify_cyclic(a, jaxmg.cyclic_1d(a, 2, mesh, P("x", None)), 2)
     """
     tile = _required_tile("verify_cyclic", T_A)
+    if not isinstance(A, (jax.Array, np.ndarray)):
+        raise TypeError(
+            f"verify_cyclic: A: expected a JAX or NumPy array, got {describe(A)}; pass what "
+            "cyclic_1d was given"
+        )
     if not isinstance(A_cyclic, jax.Array):
         raise TypeError(
             "verify_cyclic: A_cyclic: expected a sharded JAX array, which tells the number of "
@@ -161,6 +190,12 @@ def verify_cyclic(A: jax.Array, A_cyclic: jax.Array, T_A: int) -> None:
     n = A.shape[0]
     if n == 0:
         return
+    if not _is_by_rows(A_cyclic):
+        raise ValueError(
+            "verify_cyclic: A_cyclic: expected rows that are sharded over the devices, which tells "
+            f"their number, got {describe(A_cyclic)} with {A_cyclic.sharding}; pass what cyclic_1d "
+            "returned"
+        )
     n_loc = A_cyclic.sharding.shard_shape(A_cyclic.shape)[0]
     order = cyclic_order(n, n // n_loc, tile)
     wanted, got = np.asarray(A)[order], np.asarray(A_cyclic)
@@ -173,6 +208,17 @@ def verify_cyclic(A: jax.Array, A_cyclic: jax.Array, T_A: int) -> None:
             f"row {order[wrong[0]]} of A, as the layout wants for T_A = {tile} on {n // n_loc} "
             f"devices; {wrong.size} of {n} rows are wrong"
         )
+
+
+def _is_by_rows(a: jax.Array) -> bool:
+    """Whether `a` lies on one device, or its first axis alone is sharded, if over one device."""
+    if len(a.sharding.device_set) == 1:
+        return True
+    first, *others = a.sharding.shard_shape(a.shape)
+    if tuple(others) != a.shape[1:]:
+        return False
+    spec = getattr(a.sharding, "spec", ())
+    return first < a.shape[0] or any(axes is not None for axes in spec[:1])
 
 
 def calculate_padding(shard_size: int, T_A: int) -> int:
@@ -188,6 +234,7 @@ def calculate_padding(shard_size: int, T_A: int) -> int:
       0 to ``T_A - 1``.
 
     Raises:
+      TypeError: one of them is no integer.
       ValueError: `T_A` is not positive, or `shard_size` is negative.
 
     Example:
@@ -196,9 +243,10 @@ def calculate_padding(shard_size: int, T_A: int) -> int:
       2
     """
     tile = _required_tile("calculate_padding", T_A)
-    if shard_size < 0:
-        raise ValueError(f"calculate_padding: shard_size: expected 0 or more, got {shard_size}")
-    return -shard_size % tile
+    rows = whole("calculate_padding", "shard_size", shard_size)
+    if rows < 0:
+        raise ValueError(f"calculate_padding: shard_size: expected 0 or more, got {rows}")
+    return -rows % tile
 
 
 def pad_rows(block: jax.Array, padding: int) -> jax.Array:
@@ -212,13 +260,16 @@ def pad_rows(block: jax.Array, padding: int) -> jax.Array:
       ``(rows + padding, columns)``.
 
     Raises:
-      ValueError: `padding` is negative.
+      TypeError: `block` is no array, or `padding` no integer.
+      ValueError: `padding` is negative, or `block` has no axes.
 
     Example:
       >>> import jax.numpy as jnp, jaxmg
       >>> jaxmg.pad_rows(jnp.ones((3, 2)), 1).shape
       (4, 2)
     """
+    _check_block("pad_rows", block)
+    padding = whole("pad_rows", "padding", padding)
     if padding < 0:
         raise ValueError(f"pad_rows: padding: expected 0 or more, got {padding}")
     zeros = ((0, 0),) * (block.ndim - 1)
@@ -236,6 +287,7 @@ def unpad_rows(block: jax.Array, padding: int) -> jax.Array:
       ``(rows - padding, columns)``.
 
     Raises:
+      TypeError: `block` is no array, or `padding` no integer.
       ValueError: `padding` is negative, or more than the rows there are.
 
     Example:
@@ -243,6 +295,8 @@ def unpad_rows(block: jax.Array, padding: int) -> jax.Array:
       >>> jaxmg.unpad_rows(jnp.ones((4, 2)), 1).shape
       (3, 2)
     """
+    _check_block("unpad_rows", block)
+    padding = whole("unpad_rows", "padding", padding)
     if not 0 <= padding <= block.shape[0]:
         raise ValueError(
             f"unpad_rows: padding: expected 0 to {block.shape[0]}, the rows of the block, got "
@@ -275,6 +329,7 @@ def get_cols_cyclic(N: int, N_batch: int, T_A: int, num_devices: int) -> list[tu
       matrix, its position in the block layout, its position in the cyclic layout.
 
     Raises:
+      TypeError: an argument is no integer.
       ValueError: `num_devices` does not divide `N`, or `N_batch` columns are too few.
 
     Example:
@@ -284,6 +339,8 @@ def get_cols_cyclic(N: int, N_batch: int, T_A: int, num_devices: int) -> list[tu
     """
     routine = "get_cols_cyclic"
     tile = _required_tile(routine, T_A)
+    N, N_batch = whole(routine, "N", N), whole(routine, "N_batch", N_batch)
+    num_devices = whole(routine, "num_devices", num_devices)
     if num_devices < 1:
         raise ValueError(f"{routine}: num_devices: expected at least 1, got {num_devices}")
     if N < 0 or N % num_devices:

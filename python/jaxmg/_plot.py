@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._cyclic import cyclic_order
+from ._cyclic import cyclic_order, whole
 
 # What the two pictures, half a page wide each, have room for.
 _SINGLE_COLUMNS = 128  # lines between columns and rows
@@ -61,6 +61,7 @@ def plot_block_to_cyclic(N: int, T_A: int, ndev: int, N_rows: int = 8) -> tuple[
       ``(fig, axs)``, a matplotlib figure and its two axes.
 
     Raises:
+      TypeError: one of the numbers is no integer.
       ValueError: `ndev` does not divide `N`, or one of the numbers is not positive.
       ImportError: matplotlib is not installed.
 
@@ -69,9 +70,12 @@ def plot_block_to_cyclic(N: int, T_A: int, ndev: int, N_rows: int = 8) -> tuple[
       >>> fig, axs = jaxmg.plot_block_to_cyclic(N=24, T_A=2, ndev=4)
       >>> fig.savefig("cyclic.png")  # doctest: +SKIP
     """
-    for name, value in {"N": N, "T_A": T_A, "ndev": ndev, "N_rows": N_rows}.items():
+    given = {"N": N, "T_A": T_A, "ndev": ndev, "N_rows": N_rows}
+    numbers = {name: whole("plot_block_to_cyclic", name, value) for name, value in given.items()}
+    for name, value in numbers.items():
         if value < 1:
             raise ValueError(f"plot_block_to_cyclic: {name}: expected at least 1, got {value}")
+    N, T_A, ndev, N_rows = numbers.values()
     if N % ndev:
         raise ValueError(
             f"plot_block_to_cyclic: N: expected a multiple of the {ndev} devices, got {N}"

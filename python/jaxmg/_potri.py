@@ -12,7 +12,7 @@ from jax.custom_derivatives import zero_from_primal
 from jax.sharding import PartitionSpec as P
 
 from . import _compat, _library
-from ._arguments import as_array, check_square
+from ._arguments import as_array, describe
 from ._derivatives import in_sequence, inverse_tangent, without_derivatives
 from ._entry import (
     Scalars,
@@ -284,6 +284,7 @@ def potri_symmetrize(_a: jax.Array) -> jax.Array:
        [2. 3.]]
     """
     a = as_array("potri_symmetrize", "_a", _a)
-    check_square("potri_symmetrize", a)
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"potri_symmetrize: _a: expected a square matrix, got {describe(a)}")
     symmetric: jax.Array = _symmetrize(a)
     return symmetric

@@ -179,5 +179,20 @@ def test_verify_needs_devices_and_equal_shapes(mesh):
         TypeError, match=r"A_cyclic: expected a sharded JAX array.*float32\[16,16\]"
     ):
         jaxmg.verify_cyclic(a, a, 2)
+    with pytest.raises(TypeError, match="verify_cyclic: A: expected a JAX or NumPy array, got lis"):
+        jaxmg.verify_cyclic(a.tolist(), by_rows(a, mesh), 2)
     with pytest.raises(AssertionError, match="expected the shape of A"):
         jaxmg.verify_cyclic(a[:8], by_rows(a, mesh), 2)
+
+
+def test_verify_needs_rows_over_the_devices(axis_type):
+    """By another sharding it would take the devices for one, and A itself for its layout."""
+    mesh = device_mesh((2, 4), ("x", "y"), axis_type=axis_type)
+    a = random_matrix(16, 16, np.float32)
+    for spec in (P(), P(None, "y"), P("x", "y")):
+        placed = jax.device_put(a, jax.NamedSharding(mesh, spec))
+        with pytest.raises(ValueError, match="A_cyclic: expected rows that are sharded over the d"):
+            jaxmg.verify_cyclic(a, placed, 2)
+    jaxmg.verify_cyclic(a, jax.device_put(a, jax.devices()[0]), 2)
+    one = device_mesh((1, 4), ("x", "y"), axis_type=axis_type)
+    jaxmg.verify_cyclic(a, jaxmg.cyclic_1d(by_rows(a, one), 2), 2)

@@ -27,6 +27,38 @@ def test_calculate_padding_messages():
         jaxmg.calculate_padding(-1, 4)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: jaxmg.calculate_padding("10", 4), "calculate_padding: shard_size: .* got str"),
+        (lambda: jaxmg.calculate_padding(10.0, 4), r"got float; pass int\(shard_size\)"),
+        (lambda: jaxmg.get_cols_cyclic(6.0, 4, 2, 2), "get_cols_cyclic: N: .* got float"),
+        (lambda: jaxmg.get_cols_cyclic(6, 4.0, 2, 2), "N_batch: expected an integer, got float"),
+        (lambda: jaxmg.get_cols_cyclic(6, 4, 2, None), "num_devices: .* integer, got NoneType"),
+        (lambda: jaxmg.plot_block_to_cyclic(24, 2.0, 4), "plot_block_to_cyclic: T_A: .* got float"),
+        (lambda: jaxmg.plot_block_to_cyclic("24", 2, 4), "plot_block_to_cyclic: N: .* got str"),
+        (lambda: jaxmg.pad_rows([[1.0]], 1), "pad_rows: block: .*, got list; pass jnp.asarray"),
+        (lambda: jaxmg.pad_rows(np.ones((2, 2)), 1.0), "pad_rows: padding: .* got float"),
+        (lambda: jaxmg.unpad_rows([[1.0]], 1), "unpad_rows: block: .* got list"),
+        (lambda: jaxmg.unpad_rows(np.ones((2, 2)), "1"), "unpad_rows: padding: .* got str"),
+    ],
+)
+def test_other_types(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_integers_of_numpy():
+    assert jaxmg.calculate_padding(np.int32(10), np.int64(4)) == 2
+    assert jaxmg.get_cols_cyclic(*np.array([2, 1, 1, 2])) == [(0, 0, 0), (1, 1, 1)]
+
+
+def test_a_block_without_axes():
+    for call in (jaxmg.pad_rows, jaxmg.unpad_rows):
+        with pytest.raises(ValueError, match=rf"{call.__name__}: block: expected rows, .*\[\]"):
+            call(jnp.ones(()), 0)
+
+
 @pytest.mark.parametrize("padding", [0, 1, 5])
 def test_pad_and_unpad(dtype, padding):
     block = jnp.asarray(random_matrix(3, 4, dtype))

@@ -129,6 +129,12 @@ def test_local_blocks(dtype, mesh):
     assert residual(a, jaxmg.potri_symmetrize(jnp.triu(block))) < BOUND
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (4,)])
+def test_symmetrize_names_its_argument(shape):
+    with pytest.raises(ValueError, match=r"potri_symmetrize: _a: expected a square matrix, got fl"):
+        jaxmg.potri_symmetrize(jnp.ones(shape))
+
+
 @pytest.mark.parametrize("broken", ["indefinite", "nan"])
 @pytest.mark.parametrize("tile", [None, 3])
 def test_no_inverse(dtype, broken, tile, mesh):
