@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax._src.distributed import global_state as _job
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, get_abstract_mesh
 from jax.sharding import PartitionSpec as P
 
@@ -32,6 +31,12 @@ try:  # jax >= 0.7
     from jax.sharding import use_abstract_mesh as _use_abstract_mesh
 except ImportError:
     from jax._src.mesh import use_abstract_mesh as _use_abstract_mesh
+
+_job: Any
+try:
+    from jax._src.distributed import global_state as _job
+except ImportError:  # a JAX to come: jobs of several processes are not known
+    _job = None
 
 #: The newest jax that all tests were run with, the one in CI. Newer ones are used all the same.
 NEWEST_TESTED_JAX = "0.12.0"
@@ -100,7 +105,7 @@ def shard_map(
 
 def process_count() -> int:
     """Processes of the job, without starting a backend."""
-    return int(_job.num_processes or 1)
+    return int(getattr(_job, "num_processes", None) or 1)
 
 
 def spans_processes() -> bool:
@@ -109,12 +114,22 @@ def spans_processes() -> bool:
     Where the devices are not known yet they may; ranks of one process then find it out when the
     call runs.
     """
+    known = _mesh_of_body.get()
+    if _job is None and isinstance(known, Mesh) and _processes_of(known) > 1:
+        raise RuntimeError(
+            f"mesh: expected devices of one process, got those of {_processes_of(known)}: jax "
+            f"{jax.__version__} does not tell jaxmg of jobs of several processes; install the "
+            f"newest jax that jaxmg was tested with, {NEWEST_TESTED_JAX}"
+        )
     if process_count() == 1:
         return False
-    known = _mesh_of_body.get()
     if isinstance(known, Mesh):
-        return len({device.process_index for device in known.devices.flat}) > 1
+        return _processes_of(known) > 1
     return True
+
+
+def _processes_of(mesh: Mesh) -> int:
+    return len({device.process_index for device in mesh.devices.flat})
 
 
 def devices_number(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> int:
@@ -144,10 +159,10 @@ class Job(NamedTuple):
 
 def job(platform: str) -> Job:
     """Asked when a program for devices of `platform` is about to be run."""
-    processes, process = process_count(), int(_job.process_id or 0)
+    processes = process_count()
     if processes == 1:
         return Job(0, 1)
-    client: Any = _job.client
+    process, client = int(_job.process_id or 0), _job.client
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process was the first
         client.key_value_set("jaxmg/job", f"{secrets.token_hex(16)} {secrets.token_hex(16)}")
     name, secret = client.blocking_key_value_get("jaxmg/job", 60_000).split()
@@ -242,8 +257,10 @@ def context_mesh() -> Mesh | AbstractMesh | None:
     mesh = get_abstract_mesh()
     if not mesh.empty:
         return mesh
-    from jax._src.mesh import thread_resources
-
+    try:
+        from jax._src.mesh import thread_resources
+    except ImportError:  # a JAX to come, without `with mesh:`
+        return None
     legacy = thread_resources.env.physical_mesh
     return None if legacy.empty else legacy
 

@@ -1,9 +1,14 @@
 """What `import jaxmg` does to a process, and what it does not."""
 
+import importlib.util
+import sys
 import warnings
+from types import ModuleType
 
+import numpy as np
 import pytest
-from devices import cpu_only
+from devices import cpu_only, device_mesh
+from jax.sharding import PartitionSpec as P
 from processes import run_python
 
 from jaxmg import UntestedJaxWarning, _compat, _loading
@@ -99,6 +104,34 @@ def test_one_warning_for_newer_jax_which_can_be_silenced():
         + shown
     )
     assert run_python(NEWER.format(first=silenced)) == "works\n"
+
+
+@pytest.fixture
+def compat_of_a_jax_to_come(monkeypatch):
+    """`_compat` where JAX's private modules have lost what it takes from them."""
+    of_jobs, of_meshes = type(_compat._job).__module__, _compat.get_abstract_mesh.__module__
+    monkeypatch.setitem(sys.modules, of_jobs, ModuleType("empty"))
+    spec = importlib.util.spec_from_file_location("compat_of_a_jax_to_come", _compat.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, of_meshes, ModuleType("empty"))
+    return module
+
+
+def test_one_process_needs_no_private_jax(compat_of_a_jax_to_come):
+    compat = compat_of_a_jax_to_come
+    assert compat.process_count() == 1
+    assert compat.job("cpu") == compat.Job(0, 1)
+    assert compat.context_mesh() is None
+    assert not compat.spans_processes()
+
+
+def test_several_processes_are_refused_without_it(compat_of_a_jax_to_come, monkeypatch):
+    compat = compat_of_a_jax_to_come
+    monkeypatch.setattr(compat, "_processes_of", lambda mesh: 2)
+    spans = compat.shard_map(lambda x: compat.spans_processes() or x, device_mesh(1), P(), P())
+    with pytest.raises(RuntimeError, match=r"got those of 2: jax .* of jobs of several processes"):
+        spans(np.ones(1))
 
 
 # ---- The builds of ffi/ --------------------------------------------------------------------------
