@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 #: Environment variables that the package reads; docs/environment.md has what they do.
-VARIABLES = ("JAXMG_LIBRARY_DIR", "JAXMG_ENGINE", "JAXMG_TIMEOUT")
+VARIABLES = ("JAXMG_LIBRARY_DIR", "JAXMG_ENGINE", "JAXMG_TEAM", "JAXMG_TIMEOUT")
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from devices import DEVICES
 
 import jaxmg
 from jaxmg import _library
+from jaxmg.__main__ import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -166,6 +167,19 @@ def test_environment_variables():
     )
     described = set(re.findall(r"^\| `(JAXMG_\w+)` \|", text, re.MULTILINE))
     assert described == read | options
+
+
+def test_info_shows_the_variables_that_the_package_reads():
+    text = (ROOT / "docs" / "environment.md").read_text()
+    of_package = text.partition("## Read by the package")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(JAXMG_\w+)` \|", of_package, re.MULTILINE)) == set(VARIABLES)
+
+
+def test_every_example_is_listed():
+    folder = ROOT / "examples"
+    listed = re.findall(r"\]\(((?:python|cpp)/[^)]+)\)", (folder / "README.md").read_text())
+    files = [*folder.glob("python/*.py"), *folder.glob("cpp/*.cpp")]
+    assert sorted(listed) == sorted(str(path.relative_to(folder)) for path in files)
 
 
 def test_error_messages():
