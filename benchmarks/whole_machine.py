@@ -3,7 +3,7 @@
 Correctness of all routines, in one process and with one process a GPU; the paper's figure 3; how
 routines scale; and the two modes compared.
 
-    make tester && pip install "jaxmg[bench,test]"
+    make tester && pip install ".[bench,test]"
     python benchmarks/whole_machine.py results/ --gpus 8
     python benchmarks/whole_machine.py results/ --gpus 8 --stages figure3 scaling --limit 540
 
