@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from benching import of_series, run, suite_with
@@ -111,6 +112,17 @@ def test_programs_for_inverses_and_kept_factors(folder_of):
     solve = of_series(rows, 1, "cusolver_mg")[1]
     assert (solve["routine"], solve["median"]) == ("cho_solve", 2)
     assert solve["gflops"] == pytest.approx(2 * 64**2 / 2 / 1e9)
+
+
+@pytest.mark.parametrize("folders", [["cu13"], ["cublas", "cusolver"]])
+def test_programs_find_the_libraries_of_either_cuda(monkeypatch, tmp_path, folders):
+    for folder in (*(f"{name}/lib" for name in folders), "cuda_nvcc/bin"):
+        (tmp_path / "nvidia" / folder).mkdir(parents=True)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/before")
+    places = programs._environment()["LD_LIBRARY_PATH"].split(":")
+    assert places == ["/before", *(str(tmp_path / "nvidia" / name / "lib") for name in folders)]
 
 
 def test_programs_run_before_jax_starts(folder_of, monkeypatch):

@@ -1,5 +1,6 @@
 """Records: their schema, where they were measured, tables and comparisons of them."""
 
+import importlib.metadata
 import json
 import os
 import sys
@@ -213,6 +214,22 @@ def test_environment_of_gpus(monkeypatch, tmp_path, topology):
     assert ("links     X NV18" in text) == bool(links)
     assert "note      capped at 500 W" in text
     record.validate(record_of(row()) | {"environment": environment})
+
+
+@pytest.mark.parametrize(
+    ("plugin", "suffix"), [("jax-cuda12-plugin", "-cu12"), ("jax-cuda13-plugin", "")]
+)
+def test_versions_of_either_cuda(monkeypatch, plugin, suffix):
+    packages = {plugin, *(f"nvidia-{x}{suffix}" for x in ("cublas", "cuda-runtime", "cusolver"))}
+
+    def version(name):
+        if name in packages or not name.startswith(("jax-cuda", "nvidia-")):
+            return "1.2"
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    versions = describe_environment()["versions"]
+    assert {name for name in versions if "-" in name} == packages
 
 
 def test_environment_without_threadpoolctl(monkeypatch):

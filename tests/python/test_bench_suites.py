@@ -6,6 +6,7 @@ import json
 import pytest
 from benching import SMALL, SUITES, suite_with
 
+from jaxmg import _loading
 from jaxmg.bench import Case, Choices, load_suite, machine, programs
 from jaxmg.bench.routines import ROUTINES
 from jaxmg.bench.suite import each_tile, names, needs_x64
@@ -123,7 +124,10 @@ def test_a_suite_that_is_not_there():
         ({"jit": None}, r"jit: expected true or false, got None"),
         ({"arrays": 0}, r"arrays: expected true or false, got 0"),
         ({"routine": "potrf", "baselines": ["scipy"]}, r"expected one of cusolver_.*, got 'scipy'"),
-        ({"baselines": ["mkl"]}, r"baselines: expected one of .*scipy.*, got 'mkl'"),
+        (
+            {"baselines": ["mkl"]},
+            r"one of cusolver_dn, cusolver_mg, gemm, jax, lapack, scipy, got 'mkl'",
+        ),
         ({"tiles": 3}, r"case 1: expected one of .*, got 'tiles'"),
     ],
 )
@@ -206,9 +210,19 @@ def test_gpus_are_counted_without_jax(monkeypatch, tmp_path, visible, expected):
 )
 def test_platform(monkeypatch, gpus, wanted, expected):
     monkeypatch.setattr(machine, "gpus", lambda: gpus)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(_loading, "cuda_plugins", lambda: (12,))
     monkeypatch.setenv("JAX_PLATFORMS", wanted)
     assert machine.platform() == expected
+    monkeypatch.setattr(_loading, "cuda_plugins", lambda: ())
+    assert machine.platform() == "cpu"
+
+
+def test_no_gpus_for_a_suite_of_gpus(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    with pytest.raises(
+        ValueError, match="platform: expected one that has devices here, got 'cuda'"
+    ):
+        suite_with({}, platform="cuda", devices="all")
 
 
 def test_cpu_devices_are_as_many_as_one_likes(monkeypatch):

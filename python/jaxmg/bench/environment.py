@@ -17,6 +17,17 @@ from ._extras import have
 
 _VARIABLES = ("JAX_", "JAXMG_", "MKL_NUM", "OMP_", "OPENBLAS_", "XLA_", "CUDA_VISIBLE_DEVICES")
 
+#: CUDA 13's packages, and CUDA 12's.
+_NVIDIA = (
+    *("jax-cuda13-plugin", "nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cusolver"),
+    *(
+        "jax-cuda12-plugin",
+        "nvidia-cublas-cu12",
+        "nvidia-cuda-runtime-cu12",
+        "nvidia-cusolver-cu12",
+    ),
+)
+
 
 def describe_environment(device_note: str | None = None) -> dict[str, Any]:
     """All that explains a measurement, ready for JSON. Starts JAX's backend.
@@ -44,8 +55,7 @@ def _versions() -> dict[str, str | None]:
     packages = ("jaxmg", "jax", "jaxlib", "numpy", "scipy")
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     # What JAX computes with on NVIDIA's GPUs; named only where they are.
-    nvidia = ("jax-cuda13-plugin", "nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cusolver")
-    return versions | {name: found for name in nvidia if (found := _version(name)) is not None}
+    return versions | {name: found for name in _NVIDIA if (found := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:

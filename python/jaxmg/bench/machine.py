@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
+
+from .. import _loading
 
 #: On CPUs; JAX makes as many as it is told to.
 CPU_DEVICES = 8
@@ -16,9 +17,7 @@ def platform() -> str:
     wanted = os.environ.get("JAX_PLATFORMS", "")
     if wanted and not {"cuda", "gpu"} & set(wanted.split(",")):
         return "cpu"
-    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-    jax_has = any(importlib.util.find_spec(name) is not None for name in plugins)
-    return "cuda" if jax_has and gpus() > 0 else "cpu"
+    return "cuda" if _loading.cuda_plugins() and gpus() > 0 else "cpu"
 
 
 def devices(platform: str) -> int:

@@ -260,13 +260,16 @@ def _commas(numbers: Iterable[int]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """With NVIDIA's wheels, if JAX brought them, for programs that do not find its libraries."""
+    """With NVIDIA's wheels, if JAX brought them, for programs that do not find its libraries.
+
+    CUDA 13's wheels share a folder, CUDA 12's have one each.
+    """
     environment = dict(os.environ)
     nvidia = importlib.util.find_spec("nvidia")
     folders = [
         str(folder)
         for place in (nvidia.submodule_search_locations if nvidia else None) or ()
-        if (folder := Path(place) / "cu13" / "lib").is_dir()
+        for folder in sorted(Path(place).glob("*/lib"))
     ]
     before = environment.get("LD_LIBRARY_PATH")
     if folders:

@@ -17,7 +17,7 @@ from . import machine
 from ._extras import need
 from .baselines import BASELINES
 from .matrices import KAPPA, KINDS
-from .programs import GEMM, SERIES
+from .programs import SERIES
 from .routines import ROUTINES
 
 #: The engine that is jaxmg's own, and the name of its series.
@@ -209,6 +209,11 @@ def suite_of(content: Any, name: str, choices: Choices) -> Suite:
     )
     if "devices" in choices.instead:
         devices, whatever_is_there = max(choices.instead["devices"]), False
+    if platform != "cpu" and devices < 1:
+        raise ValueError(
+            f"platform: expected one that has devices here, got {platform!r}: nvidia-smi -L lists "
+            "no GPU that CUDA_VISIBLE_DEVICES leaves in; --platform cpu measures on CPUs"
+        )
     externals = {**_externals(content.get("externals", {})), **choices.externals}
     if not isinstance(content["cases"], list) or not content["cases"]:
         raise ValueError("cases: expected a list of cases")
@@ -271,7 +276,7 @@ def _case(fields: dict[str, Any], externals: Iterable[str]) -> Case:
     _one_of("engine", case.engine, ENGINES)
     _one_of("matrix", case.matrix, KINDS)
     of_programs = [name for name, measures in SERIES.items() if case.routine in measures]
-    allowed = (*ROUTINES[case.routine].baselines, GEMM, *of_programs, *externals)
+    allowed = (*ROUTINES[case.routine].baselines, *of_programs, *externals)
     for name in case.baselines:
         _one_of("baselines", name, allowed)
     for key in ("donate", "jit", "arrays", "stages"):
