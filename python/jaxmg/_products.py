@@ -151,9 +151,9 @@ def over_gaps(m: jax.Array, w: jax.Array, layout: Layout) -> jax.Array:
         j = lax.broadcasted_iota(jnp.int32, rows.shape, 1)
         stored = jnp.pad(w, (0, m.shape[0] - w.size))
         mine = lax.dynamic_slice_in_dim(stored, first, rows.shape[0])
-        gaps = mine[:, None] - stored
+        gaps = mine[:, None] - stored[None, :]
         is_gap = (i != j) & (i < w.size) & (j < w.size)
-        return rows * (1 / jnp.where(is_gap, gaps, jnp.inf))
+        return rows * (1 / jnp.where(is_gap, gaps, jnp.inf)).astype(rows.dtype)
 
     spread: Any = _compat.shard_map(local, layout.mesh, (layout.rows, P()), layout.rows)
     y: jax.Array = spread(
