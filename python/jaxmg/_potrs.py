@@ -275,7 +275,6 @@ def potrs(
       [1. 0.]
     """
     del pad
-    refuse_local_blocks("potrs", "call potrs_shardmap_ctx(a, b, T_A) there")
     out = _call(
         "potrs",
         a,
@@ -309,6 +308,7 @@ def _call(
     with_work: bool,
 ) -> Solution:
     """Checks the arguments of a global form, finds its layout and runs it."""
+    refuse_local_blocks(routine, "call potrs_shardmap_ctx(a, b, T_A) there")
     matrix = global_matrix(routine, a, T_A, mesh, in_specs, matrix_specs, n)
     a, layout = matrix.a, matrix.layout
     b = as_array(routine, "b", b)

@@ -175,12 +175,13 @@ def test_messages_show_shardings():
         )
 
 
-def test_global_call_inside_a_shard_map(mesh):
+@pytest.mark.parametrize("routine", ["potrs", "potrs_jit_ctx"])
+def test_global_call_inside_a_shard_map(mesh, routine):
     with pytest.raises(
-        ValueError, match=r"expected global arrays, .*call potrs_shardmap_ctx\(a, b"
+        ValueError, match=rf"^{routine}: expected global arrays, .*call potrs_shardmap_ctx\(a, b"
     ):
         jax.shard_map(
-            lambda a, b: jaxmg.potrs(a, b, T, mesh, SPEC),
+            lambda a, b: getattr(jaxmg, routine)(a, b, T, mesh, SPEC),
             mesh=mesh,
             in_specs=(SPEC, P()),
             out_specs=P(),
