@@ -47,20 +47,28 @@ def _check_block(routine: str, block: Any) -> None:
         )
 
 
-def cyclic_order(n: int, ranks: int, tile: int) -> np.ndarray:
-    """The rows of A in the order in which the 1-D block-cyclic layout stores them.
+def rows_stored(rank: Any, local: Any, ranks: int, n_loc: int, tile: int, xp: Any = np) -> Any:
+    """Which rows of A are rows `local` of `rank` in the 1-D block-cyclic layout.
 
     Tiles of `tile` rows are dealt to the ranks in turn. With ``n / ranks = q * tile + r`` these
     are q rounds of full tiles, then one round of tiles of r rows, so that every rank holds
-    ``n / ranks`` rows before and after. Entry ``p * (n // ranks) + l`` is the row of A that is row
-    l of rank p.
+    ``n / ranks`` rows before and after. `xp` is NumPy, or ``jax.numpy`` for arrays of JAX.
+    """
+    full = n_loc // tile * tile  # rows of a rank in full tiles
+    first = local // tile * tile
+    width = xp.where(local < full, tile, n_loc - full)
+    return first * ranks + rank * width + (local - first)
+
+
+def cyclic_order(n: int, ranks: int, tile: int) -> np.ndarray:
+    """The rows of A in the order in which the 1-D block-cyclic layout stores them.
+
+    Entry ``p * (n // ranks) + l`` is the row of A that is row l of rank p.
     """
     n_loc = n // ranks
     rank, local = np.divmod(np.arange(n), max(n_loc, 1))
-    full = n_loc // tile * tile  # rows of a rank in full tiles
-    first = local // tile * tile
-    width = np.where(local < full, tile, n_loc - full)
-    return first * ranks + rank * width + (local - first)
+    order: np.ndarray = rows_stored(rank, local, ranks, n_loc, tile)
+    return order
 
 
 def _cyclic_local(
@@ -144,10 +152,12 @@ def cyclic_1d(
             f"cyclic_1d: a: expected a number of rows that the {layout.ranks} devices divide, got "
             f"{describe(a)}; pad it to {a.shape[0] + -a.shape[0] % layout.ranks} rows and columns"
         )
-    if isinstance(layout.mesh, Mesh) and not _compat.is_traced(a):
+    traced = _compat.is_traced(a)
+    if isinstance(layout.mesh, Mesh) and not traced:
         a = jax.device_put(a, NamedSharding(layout.mesh, layout.rows))
     tile = max(1, min(tile, a.shape[0] // layout.ranks))
-    moved: jax.Array = compiled(_cyclic_global, False, layout=layout, tile=tile)(a)
+    with _compat.foreign_context_left(layout.mesh, traced):
+        moved: jax.Array = compiled(_cyclic_global, False, layout=layout, tile=tile)(a)
     return moved
 
 

@@ -96,6 +96,15 @@ def test_other_placements_of_a(axis_type):
     np.testing.assert_array_equal(columns, a)
 
 
+@pytest.mark.skipif(not hasattr(jax, "set_mesh"), reason="a newer jax has it")
+def test_under_another_mesh(axis_type):
+    some = device_mesh((max(1, DEVICES // 2),), axis_type=axis_type)
+    a = random_matrix(40, 40, np.float64)
+    with jax.set_mesh(device_mesh(axis_type=axis_type)):
+        moved = jaxmg.cyclic_1d(by_rows(a, some), 2)
+    np.testing.assert_array_equal(moved, by_tiles(a, some.size, 2))
+
+
 def test_a_is_not_changed_and_many_calls_agree(mesh):
     values = random_matrix(64, 64, np.float32)
     a = by_rows(values, mesh)
