@@ -13,7 +13,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jax.sharding import PartitionSpec as P
 
-from . import _cho_factor, _compat, _library
+from . import _cho_calls, _compat, _library
 from ._arguments import as_array, check_right_hand_side
 from ._derivatives import more_columns, without_derivatives
 from ._entry import (
@@ -148,12 +148,12 @@ def _potrs(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outc
 
 def _by_kept_factor(a: jax.Array, b: jax.Array, layout: Layout, options: Options) -> Outcome:
     """`_potrs` with a factor that its derivatives can use."""
-    how = _cho_factor.factor_options(a, layout, options.order, options.tile, options.in_place)
-    factor = _cho_factor.factor(a, layout, how)
-    x = _cho_factor.solve(factor, b, _cho_factor.SolveOptions(False, options.x_by_rows))
-    logdet = _cho_factor.logdet_of(factor) if options.with_logdet else factor.log_determinant
-    work = lax.stop_gradient(factor.storage) if options.with_work else no_work(a)
-    return Outcome(x, logdet.reshape(1), factor.info.reshape(1), work)
+    how = _cho_calls.factor_options(a, layout, options.order, options.tile, options.in_place)
+    factored, form = _cho_calls.factor(a, layout, how), how.form(layout)
+    x = _cho_calls.solve(factored, b, form, _cho_calls.SolveOptions(False, options.x_by_rows))
+    logdet = _cho_calls.logdet(factored, form) if options.with_logdet else factored.log_determinant
+    work = lax.stop_gradient(factored.storage) if options.with_work else no_work(a)
+    return Outcome(x, logdet.reshape(1), factored.info.reshape(1), work)
 
 
 @functools.partial(_potrs.defjvp, symbolic_zeros=True)

@@ -1,17 +1,20 @@
 """Kept factors: cho_factor, cho_solve, CholeskyFactor."""
 
+import pickle
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from devices import DEVICES, PLATFORM, device_mesh, inject_fault
-from jax.sharding import NamedSharding
+from devices import DEVICES, cpu_only, device_mesh, inject_fault
+from jax.sharding import AbstractMesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from matrices import by_rows, everywhere, random_matrix, residual, spd
+from matrices import by_rows, everywhere, random_matrix, residual, spd, upper_only
 
 import jaxmg
+from jaxmg import _cho_factor
+from jaxmg._cyclic import cyclic_order
 
 BOUND = 10
 
@@ -103,6 +106,174 @@ def test_a_pytree_that_passes_through_everything(mesh):
         assert residual(a, x, b) < BOUND
 
 
+def test_one_structure_wherever_it_was_made(axis_type):
+    """So that a new factor can take the place of an old one in ``scan`` and ``cond``."""
+    mesh = device_mesh(axis_type=axis_type)
+    n = 3 * DEVICES
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64, 1)
+    spread = by_rows(a, mesh)
+    eager = jaxmg.cho_factor(by_rows(np.eye(n), mesh), 2)
+    for kept in (
+        jaxmg.cho_factor(spread, 2, AbstractMesh((DEVICES,), ("x",), axis_types=(axis_type,))),
+        jax.jit(lambda a: jaxmg.cho_factor(a, 2))(spread),
+        jax.jit(lambda a: jaxmg.cho_factor(a, 2, mesh))(spread),
+        jax.jit(
+            lambda a: jaxmg.cho_factor(a, 2),
+            out_shardings=jax.tree.map(lambda x: x.sharding, eager),
+        )(spread),
+    ):
+        assert jax.tree.structure(kept) == jax.tree.structure(eager)
+        assert residual(a, kept.solve(b), b) < BOUND
+
+    def again(_, a):
+        return jaxmg.cho_factor(a, 2), None
+
+    stack = jax.device_put(np.stack([a, a]), NamedSharding(mesh, P(None, "x", None)))
+    last, _ = jax.lax.scan(again, eager, stack)
+    assert residual(a, last.solve(b), b) < BOUND
+    either = jax.jit(lambda new: jax.lax.cond(new, lambda: again(None, spread)[0], lambda: eager))
+    assert residual(a, either(True).solve(b), b) < BOUND
+
+
+def test_devices_that_were_given_are_known_to_all_calls_of_a_program(mesh):
+    a = by_rows(spd(2 * DEVICES, np.float64), mesh)
+
+    def use(a):
+        factor = jaxmg.cho_factor(a, 2, mesh)
+        return factor.solve(np.ones(len(a))), factor.inverse()
+
+    numbers = re.findall(r"devices = (\d+)", jax.jit(use).lower(a).as_text())
+    assert len(numbers) >= 3 and len(set(numbers)) == 1 and numbers[0] != "0"
+
+
+def moved(factor):
+    """A factor after what users do with arrays."""
+    return {
+        "to host memory": jax.tree.map(np.asarray, factor),
+        "to one device": jax.device_put(factor, jax.devices()[-1]),
+        "pickled": pickle.loads(pickle.dumps(factor)),
+    }
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_comes_back_to_its_devices(axis_type, jitted):
+    mesh = device_mesh(axis_type=axis_type)
+    n = 2 * DEVICES
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64, 1)
+    kept = (jax.jit(jaxmg.cho_factor, static_argnums=1) if jitted else jaxmg.cho_factor)(
+        by_rows(a, mesh), 2
+    )
+    for factor in [kept, *moved(kept).values()]:
+        for rhs in (b, jax.device_put(b, jax.devices()[-1])):
+            x = factor.solve(rhs)
+            assert residual(a, x, b) < BOUND and x.sharding.device_set == set(jax.devices())
+        assert np.allclose(factor.inverse(), np.linalg.inv(a))
+        assert np.isclose(factor.logdet(), np.linalg.slogdet(a)[1])
+
+
+def test_devices_that_nothing_tells(axis_type):
+    """A mesh of some devices, which are only known by an array that is on them."""
+    some = device_mesh((max(1, DEVICES // 2),), axis_type=axis_type)
+    if some.size == DEVICES:
+        pytest.skip("all devices are known")
+    n = 2 * DEVICES
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64, 1)
+    kept = jaxmg.cho_factor(by_rows(a, some), 2)
+    for factor in moved(kept).values():
+        x = factor.solve(everywhere(b, some))
+        assert residual(a, x, b) < BOUND and x.sharding.device_set == set(some.devices.flat)
+        with pytest.raises(
+            ValueError, match=r"factor: expected its arrays on a mesh of \d+ devices"
+        ) as error:
+            factor.solve(b)
+        line = str(error.value).partition("put it there, ")[2]
+        names = {"jax": jax, "NamedSharding": NamedSharding, "P": P, "PartitionSpec": P}
+        back = eval(line, names | {"mesh": some, "factor": factor})
+        assert residual(a, back.solve(b), b) < BOUND
+
+
+def test_under_another_mesh(axis_type):
+    """A factor on some devices where the context's mesh has all, and the other way round."""
+    everyone = device_mesh(axis_type=axis_type)
+    some = device_mesh((max(1, DEVICES // 2),), axis_type=axis_type)
+    if not hasattr(jax, "set_mesh") or some.size == DEVICES:
+        pytest.skip("there is no other")
+    n = 2 * DEVICES
+    a, b = spd(n, np.float64), random_matrix(n, 2, np.float64, 1)
+    for mesh, other in ((some, everyone), (everyone, some)):
+        spread = by_rows(a, mesh)
+        for kept in (
+            jaxmg.cho_factor(spread, 2),
+            jax.jit(lambda a: jaxmg.cho_factor(a, 2))(spread),
+        ):
+            with jax.set_mesh(other):
+                x, logdet, inverse = kept.solve(b), kept.logdet(), kept.inverse()
+                logdet_of_new = jaxmg.cho_factor(spread, 2).logdet()
+            assert residual(a, x, b) < BOUND
+            assert np.isclose(logdet, np.linalg.slogdet(a)[1]) and logdet == logdet_of_new
+            assert np.allclose(inverse, np.linalg.inv(a))
+
+
+def test_compared_and_printed(mesh):
+    """By identity, and without what is in the matrix, which need not fit one process."""
+    a = by_rows(spd(2 * DEVICES, np.float64), mesh)
+    one, other = jaxmg.cho_factor(a, 2), jaxmg.cho_factor(a, 2)
+    assert one == one and one != other and len({one, other}) == 2
+    wanted = f"CholeskyFactor(order={len(a)}, dtype=float64, tile=2, mesh={mesh.abstract_mesh})"
+    assert repr(one) == wanted
+    assert "dtype=None" in repr(jax.tree.map(lambda x: None, one))
+
+
+def unread(factor):
+    """Where the storage holds nothing of the factor."""
+    n, order = len(factor.storage), factor.order
+    row = cyclic_order(n, DEVICES, factor.tile)[:, None]
+    return (np.arange(n) < row) | (np.arange(n) >= order)
+
+
+@pytest.mark.parametrize("as_on_gpus", [False, True])
+def test_storage_has_no_memory_as_it_was_found(dtype, as_on_gpus, mesh, monkeypatch):
+    """Which may be NaN, and differs from call to call."""
+    if as_on_gpus:
+        monkeypatch.setattr("jaxmg._cho_calls._is_on_gpus", lambda layout: True)
+    n = 16 * DEVICES
+    for order, tile in ((n, 5), (n, None), (n - 9, 8)):
+        a, b = spd(n, dtype), random_matrix(order, 3, dtype, 1)
+        a[order:], a[:, order:] = np.nan, np.nan
+        given = by_rows(upper_only(a), mesh)
+        with jax.debug_nans(True):
+            factor = jaxmg.cho_factor(given, tile, n=order)
+        assert not np.any(np.asarray(factor.storage)[unread(factor)])
+        again = jaxmg.cho_factor(given, tile, n=order)
+        for x, y in zip(jax.tree.leaves(factor), jax.tree.leaves(again), strict=True):
+            assert np.array_equal(x, y)
+        assert residual(a[:order, :order], factor.solve(b), b) < BOUND
+        assert np.allclose(
+            np.asarray(factor.inverse())[:order, :order] @ a[:order, :order],
+            np.eye(order),
+            atol=1e5 * np.finfo(dtype).eps,
+        )
+
+
+@cpu_only
+def test_many_right_hand_sides_are_cut_on_their_way(mesh, monkeypatch):
+    """Those of NumPy, or of one device, never are on all devices."""
+    n, columns = 2 * DEVICES, 64 * DEVICES
+    factor = jaxmg.cho_factor(by_rows(spd(n, np.float64), mesh))
+    shapes = []
+
+    def solve(factored, b, **known):
+        shapes.append(b.sharding.shard_shape(b.shape))
+        return compiled(factored, b, **known)
+
+    compiled = _cho_factor._compiled_solve
+    monkeypatch.setattr(_cho_factor, "_compiled_solve", solve)
+    factor.solve(np.ones((n, columns)))
+    factor.solve(jax.device_put(np.ones((n, columns)), jax.devices()[-1]))
+    factor.solve(np.ones((n, columns + 1)))
+    assert shapes == [(n, columns // DEVICES)] * 2 + [(n, columns + 1)]
+
+
 def test_ten_solves_cost_ten_substitutions(mesh):
     n = 4 * DEVICES
 
@@ -189,10 +360,44 @@ def test_messages(mesh):
         )(a)
 
 
-@pytest.mark.skipif(PLATFORM != "cpu", reason="as on GPUs, but on CPUs")
+METHODS = {
+    "cho_solve": lambda factor: factor.solve(jnp.ones(2 * DEVICES)),
+    "CholeskyFactor.logdet": lambda factor: factor.logdet(),
+    "CholeskyFactor.inverse": lambda factor: factor.inverse(),
+}
+
+
+@pytest.mark.parametrize("routine", METHODS)
+def test_factors_that_methods_refuse(routine, mesh):
+    """A device's part of one, inside a ``shard_map``, and several at once."""
+    method = METHODS[routine]
+    a = spd(2 * DEVICES, np.float64)
+    factor = jaxmg.cho_factor(by_rows(a, mesh), 2)
+    local = jax.shard_map(
+        lambda a: jnp.sum(a) + jnp.sum(method(factor)),
+        mesh=mesh,
+        in_specs=P("x", None),
+        out_specs=P(),
+        check_vma=False,
+    )
+    message = f"^{re.escape(routine)}: expected global arrays, got local blocks: "
+    with pytest.raises(ValueError, match=message):
+        local(by_rows(a, mesh))
+    with pytest.raises(ValueError, match=message):
+        jax.jit(local)(by_rows(a, mesh))
+    several = jax.vmap(lambda a: jaxmg.cho_factor(a, 2, mesh))(np.stack([a, 2 * a]))
+    with pytest.raises(
+        ValueError,
+        match=rf"^{re.escape(routine)}: factor: expected that of one matrix.* under jax\.vmap too",
+    ):
+        method(several)
+    assert len(jax.vmap(method)(several)) == 2
+
+
+@cpu_only
 def test_inverses_of_tiles_on_cpus(dtype, mesh, monkeypatch):
     """Where the inverses of the diagonal tiles are kept, both forms solve with them."""
-    monkeypatch.setattr("jaxmg._cho_factor._is_on_gpus", lambda layout: True)
+    monkeypatch.setattr("jaxmg._cho_calls._is_on_gpus", lambda layout: True)
     n = 11 * DEVICES
     a = spd(n, dtype)
     for tile in (None, 4, 7):

@@ -24,7 +24,7 @@ from matrices import (
 )
 
 import jaxmg
-from jaxmg import _cho_factor
+from jaxmg import _cho_calls
 
 SPEC = P("x", None)
 TILE = 3
@@ -229,9 +229,9 @@ def test_the_unread_triangle_is_in_no_product(mesh, monkeypatch):
     n = 2 * DEVICES
     a, d = well_conditioned(n, np.float64), spd(n, np.float64, 1)
     b = random_matrix(n, 2, np.float64, 2)
-    product = _cho_factor.hermitian_product
+    product = _cho_calls.hermitian_product
     monkeypatch.setattr(
-        _cho_factor,
+        _cho_calls,
         "hermitian_product",
         lambda a, x, *rest: product(a, x * (1 + 0 * a[0, 0]), *rest),
     )
