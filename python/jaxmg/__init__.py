@@ -23,6 +23,7 @@ from ._potri import potri_symmetrize as potri_symmetrize
 from ._potrs import potrs as potrs
 from ._potrs import potrs_jit_ctx as potrs_jit_ctx
 from ._potrs import potrs_shardmap_ctx as potrs_shardmap_ctx
+from ._syevd import EighResult as EighResult
 from ._syevd import eigh as eigh
 from ._syevd import syevd as syevd
 from ._syevd import syevd_jit_ctx as syevd_jit_ctx

@@ -31,6 +31,13 @@ PUBLIC = {
     if not name.startswith("_") and (function.__module__ or "").startswith("jaxmg")
 }
 
+METHODS = {
+    f"{name}.{method}": function
+    for name, members in inspect.getmembers(jaxmg, inspect.isclass)
+    for method, function in inspect.getmembers(members, inspect.isfunction)
+    if not method.startswith("_") and function.__module__.startswith("jaxmg")
+}
+
 
 def run_python(code, cwd):
     """A new process: these tests have 64-bit types switched on, which users have not."""
@@ -57,13 +64,24 @@ def sources(*folders):
     return re.sub(r"""(?<!\\)["'] *(\+\s*|\n\s*)f?["']""", "", "\n".join(texts))
 
 
+def check_docstring(name, function, sections):
+    text = inspect.getdoc(function) or ""
+    parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+    for section in ("Args:", *sections) if parameters else sections:
+        assert f"\n{section}\n" in text, f"{name}: no {section}"
+    for parameter in parameters:
+        assert re.search(rf"^  (.*, )?`?{parameter}`?(, .*)?:", text, re.MULTILINE), parameter
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_functions_are_documented(name):
-    text = inspect.getdoc(PUBLIC[name]) or ""
-    for section in ("Args:", "Raises:", "Example:"):
-        assert f"\n{section}\n" in text, f"{name}: no {section}"
-    for parameter in inspect.signature(PUBLIC[name]).parameters:
-        assert re.search(rf"^  (.*, )?`?{parameter}`?(, .*)?:", text, re.MULTILINE), parameter
+    check_docstring(name, PUBLIC[name], ("Raises:", "Example:"))
+
+
+def test_public_methods_are_documented():
+    assert "CholeskyFactor.solve" in METHODS
+    for name, method in METHODS.items():
+        check_docstring(name, method, ("Raises:",))
 
 
 @pytest.mark.skipif(DEVICES < 2, reason="some need two devices")
