@@ -1,6 +1,7 @@
 // What tests of rank programs that solve make of their ranks' results.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -47,6 +48,11 @@ void expect_solutions(const HostMatrix<T>& M, const HostMatrix<T>& b, const Solv
     EXPECT_EQ(out.logdet[p], out.logdet[0]);
     EXPECT_LT(jaxmg_testing::solve_residual(A, out.X[p], b), 10);
   }
+}
+
+template <Scalar T>
+void expect_nan(const HostMatrix<T>& X) {
+  for (const T& x : X.values()) ASSERT_TRUE(std::isnan(real_part(x)));
 }
 
 }  // namespace jaxmg::testing

@@ -28,6 +28,7 @@ using jaxmg::MatrixView;
 using jaxmg::real_t;
 using jaxmg::testing::Behaviour;
 using jaxmg::testing::directly;
+using jaxmg::testing::expect_nan;
 using jaxmg::testing::expect_solutions;
 using jaxmg::testing::message_of;
 using jaxmg::testing::Seats;
@@ -126,11 +127,6 @@ Solved<T> invert(const HostMatrix<T>& M, const Case& c, const Behaviour& behavio
   return {{gather(result)},
           {results.info.begin(), results.info.end()},
           {results.logdet.begin(), results.logdet.end()}};
-}
-
-template <jaxmg::Scalar T>
-void expect_nan(const HostMatrix<T>& X) {
-  for (const T& x : X.values()) ASSERT_TRUE(std::isnan(jaxmg::real_part(x)));
 }
 
 template <class P>
