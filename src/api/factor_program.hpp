@@ -109,10 +109,17 @@ void cho_solve_program(Rank<B>& rank, const ChoSolveProblem& problem,
   } else {
     const SolveWork<T> solve{op.inverses, work.rows};
     forward_substitution<B, T>(rank, layout, op.L, solve, op.B, work.U, op.X);
+    // Peers read tiles of X up to the call's end, and of U those that are not this rank's.
+    for (index_t k = layout.first_owned(rank.index(), 0); k < layout.tiles(); k += rank.size()) {
+      const MatrixView<T> Y = work.U.column_range(layout.offset(k), layout.offset(k + 1));
+      B::template fill_nan_if<T>(queue, op.info, Y);
+    }
     backward_substitution<B, T>(rank, layout, op.L, solve, work.U, op.X);
   }
-  B::template fill<T>(queue, T(0), op.X.column_range(problem.order, op.X.cols));
-  B::template fill_nan_if<T>(queue, op.info, op.X);
+  const MatrixView<T> padding = op.X.column_range(problem.order, op.X.cols);
+  B::template fill<T>(queue, T(0), padding);
+  B::template fill_nan_if<T>(queue, op.info, padding);
+  if (problem.spread) B::template fill_nan_if<T>(queue, op.info, X);
 }
 
 }  // namespace jaxmg
