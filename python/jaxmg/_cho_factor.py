@@ -140,7 +140,8 @@ def cho_factor(
       T_A: tile size; chosen by the library if left out.
       mesh, in_specs, matrix_specs: as in `potrs`.
       n: true order of `a`, if it is stored in a larger, padded matrix.
-      donate: factor in the storage of `a`, which is deleted; if the devices divide it.
+      donate: factor in the storage of `a`, which an eager call deletes, where its rows are sharded
+        over the mesh and the devices divide them.
 
     Returns:
       A `CholeskyFactor`, with ``.solve(b)``, ``.logdet()``, ``.inverse()`` and ``.info``.
@@ -164,8 +165,8 @@ def cho_factor(
     options = factor_options(a, layout, matrix.order, matrix.tile, donate)
     traced = _compat.is_traced(a)
     with _compat.foreign_context_left(layout.mesh, traced):
-        in_place = donate and not traced and matrix.is_divided
-        call = compiled(_cho_calls.factor, in_place, layout=layout, options=options)
+        given_away = matrix.is_given_away(donate)
+        call = compiled(_cho_calls.factor, given_away, layout=layout, options=options)
         factored: Factored = call(a)
     abstract = layout._replace(mesh=_abstract(layout.mesh, factored.storage))
     kept = CholeskyFactor(*factored, abstract, options.order, options.tile, a.shape[0])
