@@ -18,6 +18,7 @@ from ._arguments import as_array, check_right_hand_side, describe
 from ._cho_calls import Factored, FactorForm, SolveOptions, factor_options, is_wide
 from ._entry import compiled, global_matrix, refuse_local_blocks
 from ._layout import AnyMesh, Layout, is_by_rows, known_sharding, place
+from ._pacing import paced
 
 
 @functools.partial(
@@ -109,9 +110,9 @@ class CholeskyFactor:
         return x
 
 
-_compiled_solve = jax.jit(_cho_calls.solve, static_argnames=("form", "options"))
-_compiled_logdet = jax.jit(_cho_calls.logdet, static_argnames="form")
-_compiled_inverse = jax.jit(_cho_calls.inverse, static_argnames=("form", "rows"))
+_compiled_solve = paced(jax.jit(_cho_calls.solve, static_argnames=("form", "options")))
+_compiled_logdet = paced(jax.jit(_cho_calls.logdet, static_argnames="form"))
+_compiled_inverse = paced(jax.jit(_cho_calls.inverse, static_argnames=("form", "rows")))
 
 
 def cho_factor(

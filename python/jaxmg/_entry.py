@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 from . import _compat, _library
 from ._arguments import as_array, check_order, check_square, check_tile, describe
 from ._layout import AnyMesh, Layout, is_by_rows, place, platforms_of, resolve
+from ._pacing import paced
 
 #: What status is when A is not positive definite, as in the published library.
 NOT_POSITIVE_DEFINITE = 7
@@ -53,7 +54,7 @@ def no_work(a: jax.Array) -> jax.Array:
 @functools.lru_cache(maxsize=256)
 def compiled(f: Callable[..., Any], donate: bool, **known: Any) -> Any:
     """Our jit of ``f(a, ..., **known)``, so that eager calls compile once and may donate `a`."""
-    return jax.jit(functools.partial(f, **known), donate_argnums=(0,) if donate else ())
+    return paced(jax.jit(functools.partial(f, **known), donate_argnums=(0,) if donate else ()))
 
 
 class Matrix(NamedTuple):

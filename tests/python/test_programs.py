@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from devices import DEVICES, PLATFORM, resources
+from devices import DEVICES, PLATFORM, cpu_only, resources
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
 import jaxmg
 from jaxmg import _library
+from jaxmg._pacing import MOST_CALLS
 
 N, T = 64, 8
 A, B = spd(N, np.float64), random_matrix(N, 2, np.float64, 1)
@@ -173,6 +174,18 @@ def test_sixteen_calls_in_flight(mesh, operands):
                     assert np.allclose(x, expected, rtol=1e-6, atol=0)
     finally:
         os.sched_setaffinity(0, cores)
+
+
+@cpu_only
+def test_eager_calls_wait_for_earlier_ones(mesh):
+    """JAX 0.6 to 0.10 hangs when too many programs are in flight on CPU devices."""
+    a, b = by_rows(spd(512, np.float64), mesh), np.ones(512)
+    factor = jaxmg.cho_factor(a, T)
+    calls = [lambda: factor.solve(b), factor.inverse, lambda: jaxmg.potrs(a, b, T, mesh)]
+    for call in calls:
+        results = [call() for _ in range(3 * MOST_CALLS)]
+        assert sum(not x.is_ready() for x in results) <= MOST_CALLS
+        jax.block_until_ready(results)
 
 
 def test_two_thousand_calls_from_several_threads_leave_nothing(mesh, operands):
