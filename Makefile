@@ -124,9 +124,12 @@ demo: setup  ## Run a Gaussian process on handwritten digits; results in build/d
 .PHONY: test
 test: test-cpp test-python  ## Run all tests, C++ and Python
 
+# Without a GPU those would only be skipped, one process after the other.
+WITHOUT_GPUS = $(if $(shell nvidia-smi -L 2>/dev/null),,--label-exclude cuda)
+
 .PHONY: test-cpp
 test-cpp: $(BUILD)/.configured-with-tests build  ## Run the C++ tests
-	$(IN_VENV) ctest --preset dev --parallel $(JOBS)
+	$(IN_VENV) ctest --preset dev --parallel $(JOBS) $(WITHOUT_GPUS)
 
 .PHONY: test-python
 test-python: setup  ## Run the Python tests
