@@ -8,19 +8,22 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-#: Of one copy: long against what it takes to start one.
-BYTES = 2**28
+#: Of one copy: long against what it takes to start one. CPU devices copy at the memory's rate, and
+#: there may be many of them.
+BYTES, BYTES_ON_CPU = 2**28, 2**24
 REPEATS = 5
 
 
-def bandwidths(devices: Sequence[jax.Device], size: int = BYTES) -> list[list[float | None]]:
+def bandwidths(devices: Sequence[jax.Device], size: int | None = None) -> list[list[float | None]]:
     """Bytes a second of a copy by JAX from each device (row) to each other one (column), one at a
     time, the best of `REPEATS`; None for itself.
 
     Args:
       devices: of this process.
-      size: bytes of a copy; each device needs twice as many.
+      size: bytes of a copy; each device needs twice as many. If left out, what suits the devices.
     """
+    if size is None:
+        size = BYTES_ON_CPU if devices[0].platform == "cpu" else BYTES
     rates: list[list[float | None]] = []
     for source in devices:
         x = jax.block_until_ready(jax.device_put(np.zeros(size, np.uint8), source))
