@@ -1,5 +1,5 @@
-// The handler behind calls whose ranks may be in several processes: it waits until a rank of each
-// has announced such a call, and gives the call its ticket.
+// The handler behind calls whose ranks may be in several processes: it gives the call its ticket, and
+// waits, if asked to, until all ranks have announced such a call.
 #include "join.hpp"
 #include "team/processes/process_team.hpp"
 
@@ -19,7 +19,7 @@ xf::Future announce(xf::RunId run, CallAttributes attributes, xf::AnyBuffer rank
     if (site.rank == 0) new_ticket(halves);
     const auto promise = std::make_shared<xf::Promise>();
     xf::Future future(*promise);
-    if (!is_in_a_job()) {
+    if (!is_in_a_job() || attributes.integer("waits") == 0) {
       promise->SetAvailable();
       return future;
     }

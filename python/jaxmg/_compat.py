@@ -111,8 +111,7 @@ def process_count() -> int:
 def spans_processes() -> bool:
     """Whether the devices of the ``shard_map`` being traced may belong to several processes.
 
-    Where the devices are not known yet they may; ranks of one process then find it out when the
-    call runs.
+    Where the devices are not known yet they may.
     """
     known = _mesh_of_body.get()
     if _job is None and isinstance(known, Mesh) and _processes_of(known) > 1:
@@ -130,6 +129,11 @@ def spans_processes() -> bool:
 
 def _processes_of(mesh: Mesh) -> int:
     return len({device.process_index for device in mesh.devices.flat})
+
+
+def has_all_devices() -> bool:
+    """Whether the mesh of the ``shard_map`` being traced has all devices of the job."""
+    return int(get_abstract_mesh().size) == jax.device_count()
 
 
 def devices_number(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> int:

@@ -83,7 +83,7 @@ def call_in_seat(
     has_cuda = _library.cuda_library() is not None
     team = take_team(axes, group_axes)
     call = functools.partial(call, team=team)
-    if _compat.spans_processes():
+    if team.ranks > 1 and _compat.spans_processes():
         call = functools.partial(_call_with_ticket, call, axes, team)
     return _compat.by_platform(call, has_cuda, *take_seat(axes, group_axes), *operands)
 
@@ -97,13 +97,20 @@ def _call_with_ticket(
     group: jax.Array,
     *operands: jax.Array,
 ) -> Any:
-    """`call` on devices of several processes.
+    """`call` on devices that may be of several processes.
 
     CPUs may come to the calls of a program in any order. So the ranks of a call agree on a ticket
     first. What they announce has an element of each operand with it, so that XLA cannot take two
-    calls for one. GPUs come in the program's order; which devices are meant goes with the group.
+    calls for one. They wait for each other unless others could be meant: those of another process's
+    own devices, if the devices are not known and are not all there are.
+
+    GPUs come in the program's order; which devices are meant goes with the group. Where that is not
+    known, as many as a process has are taken for its own.
     """
+    is_known = team.devices != 0
     if platform != "cpu":
+        if not is_known and team.ranks <= jax.local_device_count():
+            return call(platform, rank, group, *operands)
         return call(platform, rank, jnp.stack([group, jnp.int32(team.devices)]), *operands)
     shapes = ", ".join(f"{x.dtype.name}{list(x.shape)}" for x in operands)
     announce = jax.ffi.ffi_call("jaxmg_announce", jax.ShapeDtypeStruct((2,), np.int32))
@@ -113,6 +120,7 @@ def _call_with_ticket(
         *(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands if x.size > 0),
         **team.attributes(),
         call=f"{_name_of(call)} of {shapes}",
+        waits=np.int64(is_known or _compat.has_all_devices()),
     )
     ticket = lax.psum(ticket, axes)
     return call("cpu_processes", rank, jnp.concatenate([group[None], ticket]), *operands)

@@ -191,6 +191,24 @@ def local_mesh(mesh):
     check_all_forms(a, own)
 
 
+def local_meshes_at_once(mesh):
+    """Each process calls on its own devices, which a program does not know when it is traced; each
+    call of the others may be taken for its own."""
+    own = jax.sharding.Mesh(np.array(jax.local_devices()), ("x",))
+    a = spd(12 * len(jax.local_devices()), np.float64, seed=jax.process_index())
+    b = random_matrix(len(a), 2, np.float64)
+    shape = own.abstract_mesh
+
+    @jax.jit
+    def independent(a, b):
+        return [jaxmg.potrs(a, (i + 1) * b, TILE, shape, ROWS) for i in range(3)]
+
+    spread, b_there = rows(a, own), rows(b, own, P())
+    for turn in range(20 + 3 * jax.process_index()):
+        for i, x in enumerate(independent(spread, b_there)):
+            assert residual(a, host(x), (i + 1) * b) < 10, (turn, i)
+
+
 def sub_mesh(mesh):
     """A device of each process: no more than a process has, and yet not one process's."""
     first = {device.process_index: device for device in reversed(jax.devices())}

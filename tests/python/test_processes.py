@@ -74,7 +74,8 @@ def test_all_routines_on_several_hosts(hosts, processes, devices):
     ("processes", "devices"), [(2, 2), (4, 1)] if PLATFORM == "cpu" else [(2, 1), (2, 2)]
 )
 def test_arguments_and_transformations(processes, devices, hosts):
-    run_job("small_and_padded,local_mesh,sub_mesh,transformed", processes, devices, hosts=hosts)
+    names = "small_and_padded,local_mesh,local_meshes_at_once,sub_mesh,transformed"
+    run_job(names, processes, devices, hosts=hosts)
 
 
 @on_hosts
