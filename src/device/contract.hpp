@@ -74,6 +74,7 @@ concept BackendFor = Scalar<T> && std::constructible_from<typename B::Queue, typ
   device.follow(event);
   { B::panel_method } -> std::convertible_to<PanelMethod>;
   { B::returns_early } -> std::convertible_to<bool>;
+  { B::overlaps_products } -> std::convertible_to<bool>;
 
   B::copy(queue, a, c);
   B::add(queue, a, c);

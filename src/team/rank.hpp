@@ -137,6 +137,8 @@ class Rank {
 
   /// Large updates.
   Queue& bulk() { return queue(0, Priority::normal); }
+  /// Large updates beside those; see algorithms/bulk_turns.hpp.
+  Queue& second_bulk() { return queue(4, Priority::normal); }
   /// The critical path.
   Queue& panel() { return queue(1, Priority::high); }
   /// What the critical path needs soon.
@@ -295,7 +297,7 @@ class Rank {
   typename B::Device& device_;
   index_t next_tag_ = 0;
   index_t exit_tag_ = 0;
-  std::array<std::optional<Queue>, 4> queues_;
+  std::array<std::optional<Queue>, 5> queues_;
 };
 
 template <Backend B>

@@ -68,6 +68,7 @@ void run_cpu_ranks(const Setting& setting, const RankProgram<B>& program) {
 struct Substituting : Cpu {
   struct Backend : cpu::Backend {
     static constexpr auto panel_method = PanelMethod::block_substitution;
+    static constexpr bool overlaps_products = true;
   };
   static_assert(jaxmg::Backend<Backend>);
   static constexpr const char* name = "Substituting";

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/bulk_turns.hpp"
 #include "algorithms/cholesky/panel.hpp"
 #include "algorithms/panel_ring.hpp"
 #include "distribution/block_cyclic.hpp"
@@ -175,12 +176,15 @@ class CholeskySteps {
   }
 
   void update_other_columns(index_t k, MatrixView<const T> L21) {
+    BulkTurns<B> turns(rank_);
     for (index_t j = layout_.first_owned(rank_.index(), k + 2); j < layout_.tiles();
          j += rank_.size()) {
       const index_t skip = layout_.offset(j) - layout_.offset(k + 1);
-      B::template trapezoid_update<T>(rank_.bulk(), L21.row_range(skip, L21.rows), column(j));
-      if (j == k + 2) updated_ = rank_.bulk().record();
+      auto& queue = turns.next();
+      B::template trapezoid_update<T>(queue, L21.row_range(skip, L21.rows), column(j));
+      if (j == k + 2) updated_ = queue.record();
     }
+    turns.join();
   }
 
   Rank<B>& rank_;

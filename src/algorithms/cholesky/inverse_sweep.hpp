@@ -32,18 +32,19 @@ struct SweepWork {
 ///     U_i = A_ik L^-H  (i > k),    U_k = L^-H,    U_j = -A_kj^H L^-H  (j < k).
 ///
 /// Then tile row and tile column k are dropped (set to zero), and all of the triangle is updated,
-/// one product a tile column: A_ij += U_i U_j^H for j <= k, A_ij -= U_i U_j^H for j > k. The signs
-/// in U make the inverse come out positive. U_k is what makes this accurate: row and column k
-/// become U_j U_k^H = W_j X with the very X = L^-1 whose X^H X becomes the diagonal tile; any other
-/// way (a triangular solve, an inverse of A_kk) costs orders of magnitude in the residual.
+/// one or two products a tile column: A_ij += U_i U_j^H for j <= k, A_ij -= U_i U_j^H for j > k.
+/// The signs in U make the inverse come out positive. U_k is what makes this accurate: row and
+/// column k become U_j U_k^H = W_j X with the very X = L^-1 whose X^H X becomes the diagonal tile;
+/// any other way (a triangular solve, an inverse of A_kk) costs orders of magnitude in the
+/// residual.
 ///
 /// U's rows beyond k come from tile column k, on one rank. Its rows before k come from tile row k,
 /// to which every rank has a part: they are worked out together in `parts`, transposed, and then
 /// copied to their places in `panels` on all ranks.
 ///
 /// Look-ahead 1: U of step k + 1 needs tile column and tile row k + 1 as step k leaves them. The
-/// row is updated in `parts` and the column in `panels`, so that the bulk of step k may do what it
-/// likes with them in the matrix, where step k + 1 overwrites them.
+/// row is updated in `parts` and the column in `panels`, and the bulk of step k leaves them alone
+/// in the matrix, where step k + 1 overwrites them.
 template <Backend B, Scalar T>
 class InverseSweep {
  public:
@@ -96,9 +97,10 @@ class InverseSweep {
   MatrixView<T> rows_of(index_t k, index_t j) const {
     return panel_of(k).row_range(layout_.offset(j), layout_.offset(j + 1));
   }
-  MatrixView<T> rows_below(index_t k) const {
-    return panel_of(k).row_range(layout_.offset(k + 1), layout_.order());
+  MatrixView<T> rows_from(index_t k, index_t j) const {
+    return panel_of(k).row_range(layout_.offset(j), layout_.order());
   }
+  MatrixView<T> rows_below(index_t k) const { return rows_from(k, k + 1); }
   /// This rank's rows of U up to tile k: of one rank they are where all are.
   MatrixView<T> part_of(index_t k) const {
     const MatrixView<T> storage = alone_ ? work_.panels[slot(k)] : work_.parts[slot(k)];
@@ -219,31 +221,40 @@ class InverseSweep {
     B::template conj_transpose<T>(panel, A_.block(layout_.offset(next), 0, width, kept),
                                   part.row_range(0, kept));
     B::template fill<T>(panel, T(0), part.row_range(kept, cols));
-    row_is_read_ = panel.record();
     B::template gemm<T>(panel, Op::none, Op::conj_trans, T(-1), part_of(k), U1, T(-1), part);
     looked_ahead_ = panel.record();
   }
 
   void update_bulk(index_t k) {
-    auto& bulk = rank_.bulk();
-    const MatrixView<const T> U = panel_of(k);
-    const auto rows_from = [&](index_t j) {
-      return U.row_range(layout_.offset(j), layout_.order());
-    };
+    BulkTurns<B> turns(rank_);
     const int P = layout_.ranks();
     for (index_t j = layout_.first_owned(me_, k + 2); j < layout_.tiles(); j += P) {
-      B::template trapezoid_update<T>(bulk, rows_from(j), column(j));
-      if (j == k + 2) updated_ = bulk.record();
+      auto& queue = turns.next();
+      B::template trapezoid_update<T>(queue, rows_from(k, j), column(j));
+      if (j == k + 2) updated_ = queue.record();
     }
     if (owns(k)) {
-      B::template gemm<T>(bulk, Op::none, Op::conj_trans, T(1), rows_from(k), rows_of(k, k), T(0),
-                          column(k));
+      B::template gemm<T>(turns.next(), Op::none, Op::conj_trans, T(1), rows_from(k, k),
+                          rows_of(k, k), T(0), column(k));
     }
-    if (k + 1 < layout_.tiles()) bulk.wait(row_is_read_);
-    B::template fill<T>(bulk, T(0), A_.block(layout_.offset(k), 0, layout_.width(k), local_end(k)));
     for (index_t j = layout_.first_owned(me_, 0); j < k; j += P) {
-      B::template trapezoid_update<T>(bulk, rows_from(j), column(j), 1);
+      update_swept_column(turns.next(), k, j);
     }
+    turns.join();
+  }
+
+  /// A_ij += U_i U_j^H for i >= j, but i = k + 1, where A_kj was dropped. Step k + 1 drops tile row
+  /// k + 1, and look_ahead() takes what it needs of it.
+  void update_swept_column(typename B::Queue& queue, index_t k, index_t j) {
+    const MatrixView<T> C = column(j);
+    const index_t top = layout_.offset(j), next = layout_.offset(k + 1);
+    const MatrixView<T> above = C.row_range(0, next - top);
+    B::template fill<T>(queue, T(0), C.row_range(layout_.offset(k) - top, next - top));
+    B::template trapezoid_update<T>(queue, panel_of(k).row_range(top, next), above, 1);
+    if (k + 2 >= layout_.tiles()) return;
+    const index_t below = layout_.offset(k + 2);
+    B::template gemm<T>(queue, Op::none, Op::conj_trans, T(1), rows_from(k, k + 2), rows_of(k, j),
+                        T(1), C.row_range(below - top, C.rows));
   }
 
   Rank<B>& rank_;
@@ -257,7 +268,6 @@ class InverseSweep {
   double* logdet_;
   index_t tags_;
   Event gathered_;      ///< U of this step, on this rank
-  Event row_is_read_;   ///< tile row k + 1 of the matrix, which the bulk of step k overwrites
   Event looked_ahead_;  ///< the last reads of U by the critical path
   Event updated_;       ///< tile column k + 1, by the bulk of the steps before k
 };

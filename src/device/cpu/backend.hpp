@@ -20,6 +20,8 @@ struct Backend {
   static constexpr PanelMethod panel_method = PanelMethod::trsm;
   /// A call returns when its work is done: XLA's future is fulfilled then.
   static constexpr bool returns_early = false;
+  /// A product has all cores that its rank may use.
+  static constexpr bool overlaps_products = false;
 
   template <class T>
   static void copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);

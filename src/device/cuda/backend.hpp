@@ -20,6 +20,8 @@ struct Backend {
   static constexpr PanelMethod panel_method = PanelMethod::block_substitution;
   /// A call returns when its work is enqueued.
   static constexpr bool returns_early = true;
+  /// The last thread blocks of a product leave multiprocessors to those of another.
+  static constexpr bool overlaps_products = true;
 
   template <class T>
   static void copy(Queue& queue, MatrixView<const T> src, MatrixView<T> dst);

@@ -161,7 +161,7 @@ Device::Device(int ordinal, cudaStream_t caller) : caller_(caller) {
   }
   try {
     // What a rank takes: made here, before ranks meet, since creation may block on the device.
-    context_->fill(Priority::normal, 1);
+    context_->fill(Priority::normal, 2);
     context_->fill(Priority::high, 3);
     entry_ = Event::record(caller);
   } catch (...) {
