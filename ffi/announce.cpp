@@ -1,5 +1,5 @@
-// The handler behind calls whose ranks may be in several processes: it gives the call its ticket, and
-// waits, if asked to, until all ranks have announced such a call.
+// The handler behind calls whose ranks may be in several processes: it gives the call its ticket,
+// and waits, if asked to, until all ranks have announced such a call.
 #include "join.hpp"
 #include "team/processes/process_team.hpp"
 
