@@ -234,15 +234,24 @@ def _address_towards(host: str, port: int) -> str:
 
 
 def reshard(x: jax.Array, mesh: Mesh | AbstractMesh, spec: P) -> jax.Array:
-    """`x` in another sharding; on Auto axes XLA does it, where ``shard_map`` asks for it."""
+    """`x` in another sharding; over Auto axes XLA does it, where ``shard_map`` asks for it."""
     if jax.__version_info__ < (0, 7) and jax.typeof(x).sharding.mesh.empty:
         # JAX 0.6 could not transpose a reshard from no mesh, and takes the types of a value and its
         # tangent to differ where one of them comes from no mesh.
         on_mesh: jax.Array = shard_map(lambda x: x, mesh, (spec,), spec)(x)
         return on_mesh
-    if any(kind == AxisType.Explicit for kind in mesh.axis_types):
-        return _reshard(x, NamedSharding(mesh, spec))
-    return x
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    explicit = {name for name, kind in kinds.items() if kind == AxisType.Explicit}
+    if not explicit:
+        return x
+    return _reshard(x, NamedSharding(mesh, P(*(_only(explicit, entry) for entry in spec))))
+
+
+def _only(names: set[str], entry: Any) -> Any:
+    """What a PartitionSpec's `entry` says of these axes."""
+    if isinstance(entry, tuple):
+        return tuple(axis for axis in entry if axis in names) or None
+    return entry if entry in names else None
 
 
 def manual_axes() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from devices import DEVICES, device_mesh
-from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from matrices import by_rows, everywhere, random_matrix, residual, spd
 
@@ -28,6 +28,26 @@ def test_further_axes(spec, axis_type):
         assert residual(A, x, B) < 10
         assert len(x.addressable_shards) == 8
         assert all(np.array_equal(s.data, x) for s in x.addressable_shards)
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 7), reason="JAX 0.6 refuses both in one spec")
+@pytest.mark.parametrize("spec", [P("x", None), P("y", None), P(("x", "y"), None)])
+def test_axes_of_both_types(spec):
+    devices = device_mesh((4, 2), ("x", "y")).devices
+    mesh = Mesh(devices, ("x", "y"), axis_types=(AxisType.Explicit, AxisType.Auto))
+    a, b = jax.device_put(A, NamedSharding(mesh, spec)), everywhere(B, mesh)
+
+    def call(a, b):
+        factor = jaxmg.cho_factor(a, T, mesh, spec)
+        x = jaxmg.potrs(a, b, T, mesh, spec)
+        return x, factor.solve(b), jaxmg.potri(a, T, mesh, spec), *jaxmg.syevd(a, T, mesh, spec)
+
+    for results in (call(a, b), jax.jit(call)(a, b)):
+        x, y, inverse, w, v = map(np.asarray, results)
+        for solution in (x, y, inverse @ B, v @ ((v.T @ B) / w[:, None])):
+            assert residual(A, solution, B) < 10
+    gradient = jax.jit(jax.grad(lambda b: jaxmg.potrs(a, b, T, mesh, spec).sum()))(b)
+    assert residual(A, gradient, np.ones_like(B)) < 10
 
 
 def test_three_axes():
