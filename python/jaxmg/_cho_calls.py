@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from . import _compat, _library
 from ._cyclic import rows_stored
 from ._derivatives import in_sequence, inverse_tangent, more_columns
-from ._layout import Layout, Team, call_in_seat, pad_storage, split_rows, unpadded
+from ._layout import Layout, Team, call_handler, call_in_seat, pad_storage, split_rows, unpadded
 from ._products import hermitian_product, leading_block, trace_of_product
 
 
@@ -88,27 +88,23 @@ def _factor_on(
     dtype = np.dtype(a.dtype)
     sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, team.ranks, options.tile)
     workspace = _library.cho_factor_workspace(sizes, options.in_place)
-    inverses = (a.shape[0], options.tile) if options.keeps_inverses else (a.shape[0], 0)
-    results = jax.ffi.ffi_call(
+    results = call_handler(
         "jaxmg_cho_factor",
+        team,
+        (rank, group, a),
         (
-            jax.ShapeDtypeStruct(a.shape, dtype),
-            jax.ShapeDtypeStruct(inverses, dtype),
-            jax.ShapeDtypeStruct((1,), np.finfo(dtype).dtype),
-            jax.ShapeDtypeStruct((1,), np.int32),
-            jax.ShapeDtypeStruct((workspace,), np.uint8),
+            (a.shape, dtype),
+            ((a.shape[0], options.tile if options.keeps_inverses else 0), dtype),
+            ((1,), np.finfo(dtype).dtype),
+            ((1,), np.int32),
+            ((workspace,), np.uint8),
         ),
-        input_output_aliases={2: 0} if options.in_place else {},
-    )(
-        rank,
-        group,
-        a,
-        **team.attributes(),
-        order=np.int64(options.order),
-        tile=np.int64(options.tile),
-        in_place=np.int64(options.in_place),
+        {2: 0} if options.in_place else None,
+        order=options.order,
+        tile=options.tile,
+        in_place=options.in_place,
     )
-    return tuple(results[:4])
+    return results[:4]
 
 
 def _cleared(
@@ -208,23 +204,14 @@ def _solve_on(
     sizes = _library.Sizes(platform, dtype, storage.shape[1], form.order, team.ranks, form.tile)
     rhs = 1 if b.ndim == 1 else b.shape[1]
     workspace = _library.cho_solve_workspace(sizes, rhs, spread, inverses.size > 0)
-    x, _ = jax.ffi.ffi_call(
+    x, _ = call_handler(
         "jaxmg_cho_solve",
-        (
-            jax.ShapeDtypeStruct(b.shape, dtype),
-            jax.ShapeDtypeStruct((workspace,), np.uint8),
-        ),
-    )(
-        rank,
-        group,
-        storage,
-        inverses,
-        info,
-        b,
-        **team.attributes(),
-        order=np.int64(form.order),
-        tile=np.int64(form.tile),
-        spread=np.int64(spread),
+        team,
+        (rank, group, storage, inverses, info, b),
+        ((b.shape, dtype), ((workspace,), np.uint8)),
+        order=form.order,
+        tile=form.tile,
+        spread=spread,
     )
     return x
 
@@ -345,20 +332,13 @@ def _inverse_on(
     """The foreign call, with the workspace of one platform."""
     dtype = np.dtype(storage.dtype)
     sizes = _library.Sizes(platform, dtype, storage.shape[1], form.order, team.ranks, form.tile)
-    x, _ = jax.ffi.ffi_call(
+    x, _ = call_handler(
         "jaxmg_cho_inverse",
-        (
-            jax.ShapeDtypeStruct(storage.shape, dtype),
-            jax.ShapeDtypeStruct((_library.cho_inverse_workspace(sizes),), np.uint8),
-        ),
-    )(
-        rank,
-        group,
-        storage,
-        info,
-        **team.attributes(),
-        order=np.int64(form.order),
-        tile=np.int64(form.tile),
+        team,
+        (rank, group, storage, info),
+        ((storage.shape, dtype), ((_library.cho_inverse_workspace(sizes),), np.uint8)),
+        order=form.order,
+        tile=form.tile,
     )
     return x
 

@@ -15,7 +15,7 @@ from . import _compat
 from ._arguments import as_array, check_square, check_tile, describe
 from ._derivatives import without_derivatives, without_vmap
 from ._entry import compiled
-from ._layout import AnyMesh, Layout, resolve, take_seat, take_team
+from ._layout import AnyMesh, Layout, call_handler, resolve, take_seat, take_team
 
 
 def _required_tile(routine: str, tile: Any) -> int:
@@ -75,9 +75,10 @@ def _cyclic_local(
     a: jax.Array, axes: tuple[str, ...], group_axes: tuple[str, ...], tile: int
 ) -> jax.Array:
     """The call of one device, inside a ``shard_map``, on its rows of A."""
-    call = jax.ffi.ffi_call("jaxmg_cyclic", jax.ShapeDtypeStruct(a.shape, a.dtype))
+    operands = (*take_seat(axes, group_axes), a)
+    results = ((a.shape, a.dtype),)
     team = take_team(axes, group_axes)
-    return call(*take_seat(axes, group_axes), a, **team.attributes(), tile=np.int64(tile))
+    return call_handler("jaxmg_cyclic", team, operands, results, tile=tile)[0]
 
 
 def _cyclic_global(a: jax.Array, layout: Layout, tile: int) -> jax.Array:

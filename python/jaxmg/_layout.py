@@ -64,6 +64,31 @@ class Team(NamedTuple):
         return {name: np.int64(number) for name, number in self._asdict().items()}
 
 
+def call_handler(
+    target: str,
+    team: Team,
+    operands: tuple[jax.Array, ...],
+    results: tuple[tuple[tuple[int, ...], Any], ...],
+    aliases: dict[int, int] | None = None,
+    **integers: int,
+) -> tuple[jax.Array, ...]:
+    """Runs the handler `target` on this device.
+
+    Args:
+      operands: rank and group, then the routine's own.
+      results: shape and dtype of each.
+      aliases: the number of an operand, and that of the result which takes its memory.
+      integers: the routine's attributes beside the team's.
+    """
+    call = jax.ffi.ffi_call(
+        target,
+        tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results),
+        input_output_aliases=aliases or {},
+    )
+    attributes = {name: np.int64(number) for name, number in integers.items()}
+    return tuple(call(*operands, **team.attributes(), **attributes))
+
+
 def take_team(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Team:
     """The team of the device that runs this."""
     return Team(lax.axis_size(axes), _compat.devices_number(axes, group_axes))

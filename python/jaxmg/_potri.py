@@ -24,7 +24,7 @@ from ._entry import (
     refuse_local_blocks,
     status_of,
 )
-from ._layout import AnyMesh, Layout, Team, call_in_seat, pad_storage, unpadded
+from ._layout import AnyMesh, Layout, Team, call_handler, call_in_seat, pad_storage, unpadded
 from ._products import leading_block, trace_of_product
 
 
@@ -59,26 +59,23 @@ def _potri_on(
     tile = options.tile or 0  # chosen by the library
     sizes = _library.Sizes(platform, dtype, a.shape[1], options.order, team.ranks, tile)
     workspace = _library.potri_workspace(sizes, options.in_place, options.engine)
-    results = jax.ffi.ffi_call(
+    inverse, logdet, info, _ = call_handler(
         "jaxmg_potri",
+        team,
+        (rank, group, a),
         (
-            jax.ShapeDtypeStruct(a.shape, dtype),
-            jax.ShapeDtypeStruct((1,), np.finfo(dtype).dtype),
-            jax.ShapeDtypeStruct((1,), np.int32),
-            jax.ShapeDtypeStruct((workspace,), np.uint8),
+            (a.shape, dtype),
+            ((1,), np.finfo(dtype).dtype),
+            ((1,), np.int32),
+            ((workspace,), np.uint8),
         ),
-        input_output_aliases={2: 0} if options.in_place else {},
-    )(
-        rank,
-        group,
-        a,
-        **team.attributes(),
-        order=np.int64(options.order),
-        tile=np.int64(tile),
-        in_place=np.int64(options.in_place),
-        engine=np.int64(_library.ENGINES[options.engine]),
+        {2: 0} if options.in_place else None,
+        order=options.order,
+        tile=tile,
+        in_place=options.in_place,
+        engine=_library.ENGINES[options.engine],
     )
-    return Outcome(*results[:3])
+    return Outcome(inverse, logdet, info)
 
 
 def _potri_local(

@@ -28,7 +28,16 @@ from ._entry import (
     status_of,
     told_apart,
 )
-from ._layout import AnyMesh, Layout, Team, call_in_seat, is_by_rows, pad_storage, place
+from ._layout import (
+    AnyMesh,
+    Layout,
+    Team,
+    call_handler,
+    call_in_seat,
+    is_by_rows,
+    pad_storage,
+    place,
+)
 
 
 class Options(NamedTuple):
@@ -89,26 +98,23 @@ def _potrs_on(
     sizes = _library.Sizes(platform, dtype, columns, options.order, team.ranks, tile)
     workspace = _library.potrs_workspace(sizes, rhs, options.in_place, options.engine)
     real = np.finfo(dtype).dtype
-    x, logdet, info, _, work = jax.ffi.ffi_call(
+    work_shape = a.shape if options.in_place else (0, 0)
+    x, logdet, info, _, work = call_handler(
         "jaxmg_potrs",
+        team,
+        (rank, group, a, b),
         (
-            jax.ShapeDtypeStruct(b.shape, dtype),
-            jax.ShapeDtypeStruct((1,), real),
-            jax.ShapeDtypeStruct((1,), np.int32),
-            jax.ShapeDtypeStruct((workspace,), np.uint8),
-            jax.ShapeDtypeStruct(a.shape if options.in_place else (0, 0), dtype),
+            (b.shape, dtype),
+            ((1,), real),
+            ((1,), np.int32),
+            ((workspace,), np.uint8),
+            (work_shape, dtype),
         ),
-        input_output_aliases={2: 4} if options.in_place else {},
-    )(
-        rank,
-        group,
-        a,
-        b,
-        **team.attributes(),
-        order=np.int64(options.order),
-        tile=np.int64(tile),
-        in_place=np.int64(options.in_place),
-        engine=np.int64(_library.ENGINES[options.engine]),
+        {2: 4} if options.in_place else None,
+        order=options.order,
+        tile=tile,
+        in_place=options.in_place,
+        engine=_library.ENGINES[options.engine],
     )
     return Outcome(x, logdet, info, work)
 

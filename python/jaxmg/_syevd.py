@@ -25,7 +25,7 @@ from ._entry import (
     status_of,
     told_apart,
 )
-from ._layout import AnyMesh, Layout, Team, call_in_seat, pad_storage, unpadded
+from ._layout import AnyMesh, Layout, Team, call_handler, call_in_seat, pad_storage, unpadded
 from ._products import (
     columns_to_rows,
     diagonal_of_product,
@@ -89,26 +89,23 @@ def _syevd_on(
     workspace = _library.syevd_workspace(
         sizes, options.with_vectors, options.in_place, options.engine
     )
-    w, v, info, _, work = jax.ffi.ffi_call(
+    w, v, info, _, work = call_handler(
         "jaxmg_syevd",
+        team,
+        (rank, group, a),
         (
-            jax.ShapeDtypeStruct((options.order,), np.finfo(dtype).dtype),
-            jax.ShapeDtypeStruct((columns, rows) if options.with_vectors else (0, 0), dtype),
-            jax.ShapeDtypeStruct((1,), np.int32),
-            jax.ShapeDtypeStruct((workspace,), np.uint8),
-            jax.ShapeDtypeStruct(a.shape if options.in_place else (0, 0), dtype),
+            ((options.order,), np.finfo(dtype).dtype),
+            ((columns, rows) if options.with_vectors else (0, 0), dtype),
+            ((1,), np.int32),
+            ((workspace,), np.uint8),
+            (a.shape if options.in_place else (0, 0), dtype),
         ),
-        input_output_aliases={2: 4} if options.in_place else {},
-    )(
-        rank,
-        group,
-        a,
-        **team.attributes(),
-        order=np.int64(options.order),
-        tile=np.int64(tile),
-        vectors=np.int64(options.with_vectors),
-        in_place=np.int64(options.in_place),
-        engine=np.int64(_library.ENGINES[options.engine]),
+        {2: 4} if options.in_place else None,
+        order=options.order,
+        tile=tile,
+        vectors=options.with_vectors,
+        in_place=options.in_place,
+        engine=_library.ENGINES[options.engine],
     )
     return Outcome(w, v, info, work)
 
