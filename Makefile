@@ -147,7 +147,7 @@ test-full: test test-processes sanitize-address sanitize-thread  ## Run all test
 sanitize-address: sanitize-asan  ## Run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 .PHONY: sanitize-thread
-sanitize-thread: sanitize-tsan  ## Run the C++ tests, without the slow ones and those of accuracy alone, under ThreadSanitizer
+sanitize-thread: sanitize-tsan  ## Run the C++ tests under ThreadSanitizer, in double precision, without the slow ones and those of accuracy alone
 
 sanitize-%: build-%/.configured
 	$(IN_VENV) cmake --build --preset $* --parallel $(JOBS)
