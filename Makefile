@@ -144,7 +144,7 @@ test-full: export JAXMG_TEST_FULL := 1
 test-full: test test-processes sanitize-address sanitize-thread  ## Run all tests with their widest sweeps, and the sanitizers
 
 .PHONY: sanitize-address
-sanitize-address: sanitize-asan  ## Run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize-address: sanitize-asan  ## Run the C++ tests, with the smallest and the largest dtype, under AddressSanitizer and UndefinedBehaviorSanitizer
 
 .PHONY: sanitize-thread
 sanitize-thread: sanitize-tsan  ## Run the C++ tests under ThreadSanitizer, in double precision, without the slow ones and those of accuracy alone
