@@ -151,7 +151,7 @@ sanitize-thread: sanitize-tsan  ## Run the C++ tests under ThreadSanitizer, in d
 
 sanitize-%: build-%/.configured
 	$(IN_VENV) cmake --build --preset $* --parallel $(JOBS)
-	$(IN_VENV) ctest --preset $* --parallel $(JOBS)
+	$(IN_VENV) ctest --preset $*$(if $(JAXMG_TEST_FULL),,-two-dtypes) --parallel $(JOBS)
 
 build-%/.configured: $(STAMPS)/tools CMakePresets.json
 	scripts/install_cpp_dependencies.sh

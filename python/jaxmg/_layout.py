@@ -70,7 +70,7 @@ def call_handler(
     operands: tuple[jax.Array, ...],
     results: tuple[tuple[tuple[int, ...], Any], ...],
     aliases: dict[int, int] | None = None,
-    **integers: int,
+    **attributes: int | str,
 ) -> tuple[jax.Array, ...]:
     """Runs the handler `target` on this device.
 
@@ -78,15 +78,15 @@ def call_handler(
       operands: rank and group, then the routine's own.
       results: shape and dtype of each.
       aliases: the number of an operand, and that of the result which takes its memory.
-      integers: the routine's attributes beside the team's.
+      attributes: the routine's, beside the team's.
     """
     call = jax.ffi.ffi_call(
         target,
         tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results),
         input_output_aliases=aliases or {},
     )
-    attributes = {name: np.int64(number) for name, number in integers.items()}
-    return tuple(call(*operands, **team.attributes(), **attributes))
+    typed = {name: x if isinstance(x, str) else np.int64(x) for name, x in attributes.items()}
+    return tuple(call(*operands, **team.attributes(), **typed))
 
 
 def take_team(axes: tuple[str, ...], group_axes: tuple[str, ...]) -> Team:
@@ -138,14 +138,14 @@ def _call_with_ticket(
             return call(platform, rank, group, *operands)
         return call(platform, rank, jnp.stack([group, jnp.int32(team.devices)]), *operands)
     shapes = ", ".join(f"{x.dtype.name}{list(x.shape)}" for x in operands)
-    announce = jax.ffi.ffi_call("jaxmg_announce", jax.ShapeDtypeStruct((2,), np.int32))
-    ticket = announce(
-        rank,
-        group,
-        *(lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands if x.size > 0),
-        **team.attributes(),
+    firsts = (lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands if x.size > 0)
+    (ticket,) = call_handler(
+        "jaxmg_announce",
+        team,
+        (rank, group, *firsts),
+        (((2,), np.int32),),
         call=f"{_name_of(call)} of {shapes}",
-        waits=np.int64(is_known or _compat.has_all_devices()),
+        waits=is_known or _compat.has_all_devices(),
     )
     ticket = lax.psum(ticket, axes)
     return call("cpu_processes", rank, jnp.concatenate([group[None], ticket]), *operands)
